@@ -1,0 +1,129 @@
+"""Command line: python -m grae_lib COMMAND; --help everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import data as data_module
+from . import experiments, results, storage
+from .training import CheckpointError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Run, check and inspect the experiments of the book.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Fetch and verify data sets.")
+results_app = typer.Typer(no_args_is_help=True, help="Verify and show stored results.")
+app.add_typer(data_app, name="data")
+app.add_typer(results_app, name="results")
+
+Root = Annotated[Path, typer.Option(help="Folder of the store.")]
+
+
+@app.command("run")
+def run_command(
+    experiment: Annotated[str, typer.Argument(help=", ".join(experiments.REGISTRY))],
+    scale: Annotated[str, typer.Option(help="smoke, cpu or gpu.")] = "smoke",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    backend: Annotated[str, typer.Option(help=", ".join(experiments.BACKENDS))] = "loky",
+    jobs: Annotated[int, typer.Option(help="Sweeps at a time.")] = 1,
+    root: Root = results.STORE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+) -> None:
+    """Run what is still to do of an experiment; interrupt and repeat to resume."""
+    chosen = experiments.get(experiment)
+    if dry_run:
+        found = experiments.plan(chosen, scale, device, root)
+        minutes = found["seconds"] / 60
+        print(
+            f"{experiment}, scale {scale}: {found['jobs']} runs, {found['todo']} to do in "
+            f"{found['sweeps']} sweeps; about {minutes:.1f} minutes on one worker "
+            f"({minutes / jobs:.1f} on {jobs}), {found['bytes'] / 1e6:.2f} MB on disk."
+        )
+        return
+    written = experiments.run(
+        chosen, scale, device=device, backend=backend, workers=jobs, root=root
+    )
+    print(f"{len(written)} new records in {results.folder(experiment, scale, root)}")
+
+
+@app.command("list")
+def list_command() -> None:
+    """The experiments, what each bears on and what it needs."""
+    for name, experiment in experiments.REGISTRY.items():
+        print(f"{name}\n    {experiment.claim}\n    needs {experiment.needs}")
+
+
+@results_app.command("verify")
+def verify_command(root: Root = results.STORE) -> None:
+    """Recompute every hash and every stored decoder's numbers; exit 1 if anything differs."""
+    faults = results.verify(root)
+    for fault in faults:
+        print(fault)
+    if faults:
+        print(f"{len(faults)} faults in {root}")
+        raise typer.Exit(1)
+    manifest = storage.read_json(Path(root) / "manifest.json")
+    decoders = sum(name.endswith(".safetensors") for name in manifest)
+    print(
+        f"{len(manifest)} files and {decoders} decoders verified in {root}, "
+        f"{results.size(root) / 1e6:.2f} MB"
+    )
+
+
+@results_app.command("show")
+def show_command(
+    experiment: str,
+    metric: str,
+    by: Annotated[str, typer.Option(help="Labels, separated by commas.")] = "method,beta",
+    scale: Annotated[str | None, typer.Option(help="smoke, cpu or gpu; default: largest.")] = None,
+    root: Root = results.STORE,
+) -> None:
+    """Mean, standard deviation over seeds and count of a metric, as a table."""
+    experiments.get(experiment)
+    records = results.runs(experiment, scale, root)
+    names = tuple(by.split(","))
+    labels = set(records[0]["job"]["labels"])
+    known = sorted(set().union(*(r["metrics"] for r in records)))
+    if not set(names) <= labels or metric not in known:
+        raise ValueError(
+            f"metric {metric!r} by {by!r}: labels are {', '.join(sorted(labels))}; metrics are "
+            f"{', '.join(known)}."
+        )
+    print(f"{experiment}, scale {records[0]['scale']}: {metric}")
+    for key, (mean, spread, count) in results.table(records, names, metric).items():
+        print("  ".join(f"{k!s:>18}" for k in key), f"{mean:12.4f} ± {spread:.4f}  ({count})")
+
+
+@data_app.command("fetch")
+def fetch_command(
+    name: str, root: Annotated[Path | None, typer.Option(help="Folder for the files.")] = None
+) -> None:
+    """Download a data set through torchvision."""
+    print(data_module.fetch(name, root))
+
+
+@data_app.command("verify")
+def data_verify_command(
+    name: str, root: Annotated[Path | None, typer.Option(help="Folder of the files.")] = None
+) -> None:
+    """Check a data set's files against their recorded SHA-256."""
+    for path in data_module.verify(name, root):
+        print(f"{path}: as recorded")
+
+
+def main() -> None:
+    """Run the command; errors that a user can mend are printed without a traceback."""
+    try:
+        app()
+    except (ValueError, LookupError, OSError, CheckpointError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    main()
