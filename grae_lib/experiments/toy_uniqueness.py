@@ -91,7 +91,7 @@ def measure(
     _, truth = data.toy_model(**options)
     A = model.decoder.weight.detach().double()
     values = evaluation.evaluate(model, test, job.make_objective(), samples=16, dtype=torch.float64)
-    sigma = model.encode(test.x[:1]).covariance[0]
+    sigma = model.encode(test.x[:1]).covariance[0].detach()
     return {
         "angle": recovered_angle(A, truth.W),
         "A": A.tolist(),
