@@ -496,7 +496,8 @@ def _embedded(split: str) -> tuple[np.ndarray, np.ndarray]:
             arrays = {key: archive[f"{split}_{key}"] for key in expected}
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise DataError(
-            f"the embedded digits cannot be read: {path}: {type(error).__name__}: {error}. {repair}"
+            f"the embedded digits cannot be read: {path} is no archive of the expected arrays "
+            f"({type(error).__name__}). {repair}"
         ) from error
     for key, array in arrays.items():
         if _sha256_array(array) != expected[key]:

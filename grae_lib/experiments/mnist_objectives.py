@@ -22,7 +22,7 @@ def jobs(scale: str) -> list[Job]:
     full = {"name": "mnist", "source": "torchvision", "n_test": 2000}
     stored = ("beta_vae_diagonal", "grae_log_det", "grae_one_column")
     if scale == "cpu":
-        return grid(full, model, training | {"steps": 3000}, seeds=3, stored=stored)
+        return grid(full, model, training | {"steps": 2000}, seeds=3, stored=stored)
     return grid(full, model, training | {"steps": 30000, "batch_size": 128}, seeds=5, stored=stored)
 
 
