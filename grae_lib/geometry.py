@@ -8,6 +8,7 @@ n entries of the image. A decoder is any callable (B, d) → (B, n) that treats 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -18,6 +19,12 @@ from . import likelihoods
 from .posteriors import structure_mask
 
 Decoder = Callable[[Tensor], Tensor]
+
+# The first forward-mode call loads PyTorch's own rules through torch.jit.script, which newer
+# versions of PyTorch deprecate aloud. Done here once, so that no reader meets that warning.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)
+    jvp(torch.neg, (torch.zeros(1),), (torch.zeros(1),))
 
 
 def check_beta(beta: float | Tensor) -> None:
