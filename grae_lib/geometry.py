@@ -67,8 +67,8 @@ def jacobian(decoder: Decoder, z: Tensor) -> tuple[Tensor, Tensor]:
 def jacobian_column(decoder: Decoder, z: Tensor, index: int | Tensor) -> tuple[Tensor, Tensor]:
     """Value and one column of the Jacobian at each z, by a single forward-mode pass.
 
-    z: (B, d); index: an int, the same column for all, or an integer tensor (B,), one column each.
-    Returns x_hat (B, n) and the column ∂g/∂z_index (B, n).
+    z: (B, d); index: an int, the same column for all, or an integer tensor (B,), one column each;
+    an entry out of range gives NaN. Returns x_hat (B, n) and the column ∂g/∂z_index (B, n).
     """
     _check_latent(z)
     if isinstance(index, int):
@@ -83,7 +83,10 @@ def jacobian_column(decoder: Decoder, z: Tensor, index: int | Tensor) -> tuple[T
                 f"an integer tensor of shape ({z.shape[0]},)."
             )
         axes = torch.arange(z.shape[-1], device=z.device)
-        direction = (index.unsqueeze(-1) == axes).to(z.dtype)
+        chosen = index.unsqueeze(-1) == axes
+        # An index that is none of the axes must not pass for a column of zeros; NaN also works
+        # inside a sweep, where nothing can be raised.
+        direction = chosen.to(z.dtype).masked_fill(~chosen.any(-1, keepdim=True), torch.nan)
     return jvp(decoder, (z,), (direction,))
 
 

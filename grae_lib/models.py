@@ -66,6 +66,8 @@ class _Affine(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
+        if gradient is None:
+            return None, None, None
         x, weight = ctx.saved_tensors
         return (
             gradient @ weight if ctx.needs_input_grad[0] else None,
@@ -115,7 +117,7 @@ class MLPDecoder(nn.Sequential):
 
 
 class ToyDecoder(nn.Module):
-    """z (B, d) → ν(Az) + b, (B, n), the decoder of the toy model [slide 'Generative model of data'].
+    """z (B, d) → ν(Az) + b, (B, n): the toy decoder of the slide 'Generative model of data'.
 
     The bias is outside the elementwise ν, unlike in a layer of a network.
     """
@@ -269,7 +271,7 @@ def build(
     # PyTorch's layers draw their first weights from the global generator only; forking it keeps
     # the caller's stream of random numbers as it was.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         if architecture in ("mlp", "toy"):
             trunk = nn.Sequential(
                 nn.Flatten(), *_mlp([n, *hidden, latent_dim + n_raw], activation, nn.Linear)

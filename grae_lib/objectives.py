@@ -107,6 +107,21 @@ class Objective:
         inside = ", ".join(f"{k}={v!r}" for k, v in (self.weights | settings).items())
         return f"{type(self).__name__}({inside})"
 
+    def check(self, model: AutoEncoder, x: Tensor) -> None:
+        """Raise ValueError where model or data do not suit the objective; trainers call it once."""
+        if self.likelihood != "bernoulli":
+            return
+        if model.config.get("output", "identity") != "identity":
+            raise ValueError(
+                f"likelihood 'bernoulli' takes logits, but the model ends in "
+                f"output={model.config['output']!r}; build it with output='identity'."
+            )
+        if float(x.min()) < 0 or float(x.max()) > 1:
+            raise ValueError(
+                f"likelihood 'bernoulli' takes data in [0, 1]; these run from {float(x.min()):.3g} "
+                f"to {float(x.max()):.3g}. Rescale them or choose likelihood='gaussian'."
+            )
+
     def noise(self, batch: int, latent_dim: int, generator: torch.Generator | None) -> Terms:
         """The random numbers that `terms` needs for `batch` examples; none by default."""
         return {}
@@ -123,6 +138,7 @@ class Objective:
         Without a generator the noise comes from PyTorch's default one. Seeded generators live on
         the CPU or on x's device.
         """
+        self.check(model, x)
         noise = self.noise(len(x), model.latent_dim, generator)
         noise = {
             name: value.to(device=x.device, dtype=x.dtype if value.is_floating_point() else None)
@@ -162,7 +178,8 @@ class BetaVAE(Objective):
         super().__init__(likelihood, beta=beta)
         self.family, self.block_size = family, block_size
 
-    def _check_model(self, model: AutoEncoder) -> None:
+    def check(self, model: AutoEncoder, x: Tensor) -> None:
+        super().check(model, x)
         if self.family is None:
             return
         check_family(self.family, model.latent_dim, self.block_size)
@@ -182,7 +199,6 @@ class BetaVAE(Objective):
         return likelihoods.distortion(x, model.decoder(z), self.likelihood)
 
     def terms(self, model: AutoEncoder, x: Tensor, noise: Terms, weights: dict) -> Terms:
-        self._check_model(model)
         beta, posterior = weights["beta"], model.encode(x)
         prior = 0.5 * posterior.mean.square().sum(-1)
         covariance_cost = posterior.covariance_cost()

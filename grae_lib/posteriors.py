@@ -132,6 +132,9 @@ class Posterior(NamedTuple):
 def _cholesky(covariance: Tensor, name: str) -> Tensor:
     if covariance.ndim < 2 or covariance.shape[-1] != covariance.shape[-2]:
         raise ValueError(f"{name} has shape {tuple(covariance.shape)}; expected (B, d, d).")
+    scale = covariance.detach().abs().amax().clamp_min(torch.finfo(covariance.dtype).tiny)
+    if bool((covariance - covariance.mT).detach().abs().amax() > 1e-4 * scale):
+        raise ValueError(f"{name} is not symmetric; symmetrise it, (Σ + Σᵀ)/2, if that is meant.")
     factor, info = torch.linalg.cholesky_ex(covariance)
     if bool((info != 0).any()) or not bool(torch.isfinite(factor).all()):
         raise ValueError(

@@ -199,6 +199,11 @@ def data_hash(data) -> str:
     return hashlib.sha256(data.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
+def parameters_hash(model: nn.Module) -> str:
+    """SHA-256 of all parameters of a model, by name."""
+    return _content_hash(dict(model.state_dict()), "")
+
+
 def fit_sweep(
     models: Sequence[AutoEncoder],
     data,
@@ -264,9 +269,18 @@ def fit_sweep(
         raise ValueError(f"schedule {schedule!r} is unknown; choose one of {', '.join(SCHEDULES)}.")
     x = _check_data(data, models[0], batch_size)
     where = choose_device(device)
+    for model, objective in zip(models, objectives, strict=True):
+        objective.check(model, x)
+    if len({id(model) for model in models}) < len(models):
+        raise ValueError("a model is named twice in the sweep; give each member its own.")
+    frozen = [{k for k, v in m.named_parameters() if not v.requires_grad} for m in models]
+    if any(names != frozen[0] for names in frozen):
+        raise ValueError("the models of a sweep must have the same frozen parameters.")
 
     settings = {
         "models": models[0].config,
+        "frozen": sorted(frozen[0]),
+        "start": [parameters_hash(m) for m in models],
         "objectives": objectives[0].config,
         "weights": [o.weights for o in objectives],
         "seeds": seeds,
@@ -319,6 +333,11 @@ def fit_sweep(
     state = _State(parameters, optimizer, first_bad, histories, _fingerprint(settings))
     checkpoint = None if checkpoint is None else Path(checkpoint)
     done = state.load(checkpoint) if checkpoint is not None and checkpoint.exists() else 0
+    if done > steps:
+        raise CheckpointError(
+            f"{checkpoint} is at step {done}, beyond the {steps} asked for; ask for at least "
+            f"{done} steps, or name another file."
+        )
     if done and progress:
         print(f"resuming from {checkpoint} at step {done}")
 
@@ -348,6 +367,10 @@ def fit_sweep(
                 history.seconds = before + time.perf_counter() - started
             state.save(checkpoint, step + 1)
 
+    # The loss of the last step is taken before its update: what the update left counts as well.
+    for value in parameters.values():
+        bad = ~torch.isfinite(value.detach()).flatten(1).all(1)
+        first_bad.copy_(torch.where(bad & (first_bad < 0), steps, first_bad))
     for k, history in enumerate(histories):
         history.seconds = before + time.perf_counter() - started
         if int(first_bad[k]) >= 0:
@@ -395,6 +418,16 @@ def fit(
     return history
 
 
+def _content_hash(tensors: dict[str, Tensor], record: str) -> str:
+    """SHA-256 of names, types, shapes and bytes, and of the record: safetensors has no checksum."""
+    found = hashlib.sha256(record.encode())
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        found.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
 @dataclass
 class _State:
     """Everything that a resumed run needs; one safetensors file."""
@@ -416,12 +449,16 @@ class _State:
             "fingerprint": self.fingerprint,
             "histories": [h.to_dict() for h in self.histories],
         }
-        storage.write_safetensors(path, tensors, {"checkpoint": json.dumps(record)})
+        text = json.dumps(record)
+        metadata = {"checkpoint": text, "sha256": _content_hash(tensors, text)}
+        storage.write_safetensors(path, tensors, metadata)
 
     def load(self, path: Path) -> int:
         try:
             tensors, metadata = storage.read_safetensors(path)
             record = json.loads(metadata["checkpoint"])
+            if metadata["sha256"] != _content_hash(tensors, metadata["checkpoint"]):
+                raise storage.DamagedFile("its content does not match the SHA-256 it was given")
         except (storage.DamagedFile, KeyError, json.JSONDecodeError) as error:
             raise CheckpointError(
                 f"{path} is not a readable checkpoint ({error}); delete it to start again, or name "
