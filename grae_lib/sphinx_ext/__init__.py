@@ -1,0 +1,29 @@
+"""Sphinx extension of the book: pages that need no network, and a build that refuses stale pages.
+
+``setup`` is what Sphinx calls. Everything else lives in the submodules:
+
+- :mod:`grae_lib.sphinx_ext.assets` puts MathJax and plotly.js into the built book and takes scripts
+  that the book does not use off its pages;
+- :mod:`grae_lib.sphinx_ext.plotly_renderer` turns a stored plotly figure into HTML;
+- :mod:`grae_lib.sphinx_ext.checks` warns, and so fails a ``-W`` build, on a cell without outputs
+  and on a figure without a description;
+- :mod:`grae_lib.sphinx_ext.notebooks` executes chapters whose inputs changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Connect the extension to a Sphinx application; returns Sphinx's extension metadata."""
+    from . import assets, checks
+
+    app.connect("config-inited", assets.add_static_path)
+    app.connect("builder-inited", assets.copy_vendor_files)
+    # After the theme and sphinx-thebe have added their scripts to a page (default priority 500).
+    app.connect("html-page-context", assets.set_page_scripts, priority=900)
+    app.connect("source-read", checks.warn_unexecuted)
+    app.connect("doctree-read", checks.warn_missing_alt)
+    app.connect("build-finished", assets.mend_pages)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

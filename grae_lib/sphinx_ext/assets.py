@@ -1,0 +1,119 @@
+"""Scripts and fonts that pages load, all served from the book itself.
+
+Jupyter Book's defaults fetch MathJax, require.js, a widget manager and thebe from other hosts, so
+that a page read offline shows raw TeX and dead figures. Here each is copied into ``_static/vendor``
+or taken off the page. Only classic scripts are used: a browser refuses ``import`` and ``fetch`` of
+local files on a ``file://`` page, and a book unzipped on a laptop is read that way.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+STATIC = Path(__file__).with_name("static")
+
+# Start-up bundle, fonts, and what that bundle loads on demand: TeX extensions (such as \cancel) and
+# the screen-reader explorer with its speech rules.
+MATHJAX_PARTS = (
+    "tex-mml-chtml.js",
+    "output/chtml/fonts/woff-v2",
+    "input/tex/extensions",
+    "a11y",
+    "sre",
+)
+
+# sphinx-thebe puts these on every page although the book has no thebe button; the second script
+# names another host, and Jupyter Book adds it twice, which is an error in the browser's console.
+UNUSED_SCRIPTS = ("sphinx-thebe.js", "THEBE_JS_URL")
+
+# Faults in the markup of the theme and of docutils, each with its cure.
+MENDED = (
+    # Icons are drawn by a script; the browser refuses to preload their fonts on a file:// page.
+    (re.compile(r'\s*<link rel="preload" as="font"[^>]*>'), ""),
+    # Deprecated role; the entries stand in an element with role "list".
+    (re.compile(r'role="doc-biblioentry"'), 'role="listitem"'),
+    # The logo stands outside all landmarks of the page.
+    (
+        re.compile(r'<div class="bd-sidebar-primary bd-sidebar([^"]*)">'),
+        r'<div class="bd-sidebar-primary bd-sidebar\1" role="complementary" aria-label="Contents">',
+    ),
+)
+
+
+def package_folder(name: str) -> Path:
+    """Folder of an installed package, without importing it; ModuleNotFoundError if absent."""
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(
+            f"package {name!r} is needed to build the book but is not installed; "
+            "run: pip install -r requirements.txt"
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def vendor_files() -> dict[str, Path]:
+    """Path under ``_static`` -> file or folder to copy there."""
+    mathjax = package_folder("mathjax") / "static" / "mathjax" / "es5"
+    files = {f"vendor/mathjax/{part}": mathjax / part for part in MATHJAX_PARTS}
+    files["vendor/plotly.min.js"] = package_folder("plotly") / "package_data" / "plotly.min.js"
+    return files
+
+
+def add_static_path(app: Any, config: Any) -> None:
+    """Serve the extension's own scripts from ``_static``."""
+    config.html_static_path.append(str(STATIC))
+
+
+def copy_vendor_files(app: Any) -> None:
+    """Copy MathJax and plotly.js into the output, once; FileNotFoundError names what is missing."""
+    if app.builder.format != "html":
+        return
+    for relative, source in vendor_files().items():
+        if not source.exists():
+            raise FileNotFoundError(
+                f"{source} is missing, and pages need it as _static/{relative}; "
+                "run: pip install --force-reinstall -r requirements.txt"
+            )
+        target = Path(app.outdir, "_static", relative)
+        if target.exists():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copyfile(source, target)
+
+
+def set_page_scripts(
+    app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Drop unused scripts from a page, and add plotly.js where the page shows a plotly figure."""
+    # In place: add_js_file below appends to this very list.
+    scripts = context["script_files"]
+    scripts[:] = [s for s in scripts if not any(mark in _text(s) for mark in UNUSED_SCRIPTS)]
+    if 'class="grae-plotly' in (context.get("body") or ""):
+        app.add_js_file("vendor/plotly.min.js", loading_method="defer")
+        app.add_js_file("plotly-figures.js", loading_method="defer")
+
+
+def _text(script: Any) -> str:
+    """File name and inline text of a script entry, which Sphinx keeps among its attributes."""
+    attributes = getattr(script, "attributes", None) or {}
+    return f"{getattr(script, 'filename', script)} {attributes.get('body', '')}"
+
+
+def mend_pages(app: Any, exception: Exception | None) -> None:
+    """Apply :data:`MENDED` to each written page."""
+    if exception is not None or app.builder.format != "html":
+        return
+    for path in Path(app.outdir).rglob("*.html"):
+        before = path.read_text(encoding="utf-8")
+        after = before
+        for pattern, cure in MENDED:
+            after = pattern.sub(cure, after)
+        if after != before:
+            path.write_text(after, encoding="utf-8")

@@ -1,0 +1,123 @@
+"""A Chromium that cannot leave the machine, pointed at the built book over http and file://."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = ROOT / "_build" / "html"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+# Formulas are set and figures drawn, where the page has any.
+DRAWN = """async () => {
+  if (document.querySelector('.math')) {
+    if (!(window.MathJax && MathJax.startup && MathJax.startup.promise)) return false;
+    await MathJax.startup.promise;
+  }
+  return [...document.querySelectorAll('.grae-plotly')].every(f => f.dataset.ready);
+}"""
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """Folder of the built book."""
+    if not (SITE / "index.html").is_file():
+        pytest.fail(f"{SITE} holds no book; run: make book", pytrace=False)
+    return SITE
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Requests are not news."""
+
+
+@pytest.fixture(scope="session")
+def server(site: Path) -> Iterator[str]:
+    """Address of the built book, served on a free port of this machine."""
+    handler = functools.partial(_Quiet, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def browser(need: Callable[[Any, str], Any]) -> Iterator[Any]:
+    """One Chromium for all tests."""
+    executable = need(next(filter(None, map(shutil.which, NAMES)), None), f"a browser {NAMES}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@dataclass
+class Visit:
+    """A page that was opened, and what it did while it was open."""
+
+    page: Any
+    off_host: list[str] = field(default_factory=list)
+    console: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+
+Opener = Callable[..., AbstractContextManager[Visit]]
+
+
+@pytest.fixture(scope="session")
+def opener(browser: Any, server: str, site: Path) -> Opener:
+    """``with opener(kind, name, width=..., theme=...) as visit`` shows one page until it is drawn.
+
+    ``kind`` is "http" or "file". Every request that would leave the book is stopped and recorded.
+    """
+    bases = {"http": server, "file": site.as_uri()}
+
+    @contextmanager
+    def _open(kind: str, name: str, width: int = 1280, theme: str = "light") -> Iterator[Visit]:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce"
+        )
+        context.add_init_script(
+            f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}');"
+        )
+        page = context.new_page()
+        visit = Visit(page)
+
+        def route(route: Any) -> None:
+            address = route.request.url
+            if address.startswith((*bases.values(), "data:", "blob:")):
+                route.continue_()
+            else:
+                visit.off_host.append(address)
+                route.abort()
+
+        context.route("**/*", route)
+        page.on("pageerror", lambda error: visit.console.append(str(error)))
+        page.on("console", lambda message: _note(visit, message))
+        page.on("requestfailed", lambda request: visit.failed.append(request.url))
+        page.on("response", lambda r: visit.failed.append(r.url) if r.status >= 400 else None)
+        page.goto(f"{bases[kind]}/{name}.html", wait_until="load")
+        page.wait_for_function(DRAWN)
+        yield visit
+        context.close()
+
+    return _open
+
+
+def _note(visit: Visit, message: Any) -> None:
+    if message.type in {"error", "warning"}:
+        visit.console.append(message.text)

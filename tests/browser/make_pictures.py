@@ -1,0 +1,55 @@
+"""Draw the pictures that stand in for widgets where scripts do not run.
+
+python tests/browser/make_pictures.py [STORE]
+
+Writes grae_lib/widgets/static/<kind>.png from the widgets themselves; run it again when a widget's
+look or the stored decoders change.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+from standalone import ARGUMENTS, READY, executable, write_page
+
+from grae_lib.widgets import assets, static_html
+
+TRAIN = """async (e) => {
+    e.scrollIntoView(); // a playground out of sight does not train
+    const play = e.querySelector(".grae-main");
+    play.click();
+    while (e.grae.shell.numbers.steps < 1500) await new Promise((r) => setTimeout(r, 50));
+    play.click();
+}"""
+
+
+def main(store: Path) -> None:
+    """Take one picture of each widget at its default state."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        page_file = write_page(Path(folder), store, [(kind, {}) for kind in static_html.KINDS])
+        chromium = playwright.chromium.launch(executable_path=executable(), args=ARGUMENTS)
+        page = chromium.new_page(viewport={"width": 800, "height": 900}, device_scale_factor=1)
+        page.goto(page_file.as_uri())
+        page.wait_for_function(READY)
+        page.add_style_tag(content=".grae-tools, .grae-status { display: none !important }")
+        for kind in static_html.KINDS:
+            element = page.query_selector(f"[data-grae={kind}]")
+            if kind == "playground":
+                element.evaluate(TRAIN)
+            page.wait_for_timeout(300)
+            shot = element.query_selector(".grae").screenshot()
+            target = assets.STATIC / f"{kind}.png"
+            picture = Image.open(io.BytesIO(shot)).convert("RGB")
+            colors = picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+            colors.save(target, optimize=True)
+            print(target, target.stat().st_size, "bytes")
+        chromium.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else assets.STORE)
