@@ -11,6 +11,8 @@ PORT ?= 8000
 # many times slower than that.
 WORKERS ?= 2
 SINGLE := OMP_NUM_THREADS=1
+# Widgets in executed chapters become a few lines of HTML that a page brings to life by itself.
+STATIC := GRAE_STATIC=1
 # What shapes every page: when one of these changes, all pages are written anew.
 SHELL_OF_BOOK := _config.yml _toc.yml requirements.txt book/references.bib \
 	$(wildcard book/_static/*) $(wildcard grae_lib/sphinx_ext/*.py) \
@@ -24,7 +26,7 @@ help:
 	@echo "make test       style, unit tests, chapters run again and compared, book, browser"
 	@echo "make lint       style and types only"
 	@echo "make notebooks  execute the chapters whose code, library or data changed"
-	@echo "make bench      time one training step of each objective"
+	@echo "make bench      time training steps of each objective, and the widgets in a browser"
 	@echo "make serve      serve the built book at http://localhost:$(PORT)"
 	@echo "make clean      remove what was built (keeps .venv)"
 
@@ -42,7 +44,7 @@ book: $(READY) notebooks pages
 # Chapters keep their outputs. A chapter whose code, library modules, data or pins changed since it
 # was executed is executed again; the others are left alone.
 notebooks: $(READY)
-	$(SINGLE) $(PY) -m grae_lib.sphinx_ext.notebooks run
+	$(SINGLE) $(STATIC) $(PY) -m grae_lib.sphinx_ext.notebooks run
 
 _build/.shell: $(SHELL_OF_BOOK)
 	@rm -rf _build/html _build/.doctrees
@@ -66,7 +68,7 @@ unit: $(READY)
 
 nbval: $(READY)
 	$(PY) -m grae_lib.sphinx_ext.notebooks check
-	$(SINGLE) $(BIN)/pytest -o addopts= --nbval --nbval-current-env --nbval-cell-timeout=300 \
+	$(SINGLE) $(STATIC) $(BIN)/pytest -o addopts= --nbval --nbval-current-env --nbval-cell-timeout=300 \
 		--nbval-sanitize-with tests/nbval_sanitize.cfg -p no:cacheprovider \
 		-n $(WORKERS) --dist loadscope book
 
@@ -82,6 +84,7 @@ test: $(READY)
 
 bench: $(READY)
 	$(PY) -m grae_lib bench
+	$(PY) tests/browser/bench_widgets.py
 
 serve: $(READY)
 	@test -f $(BOOK) || $(MAKE) --no-print-directory book

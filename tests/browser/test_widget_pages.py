@@ -121,7 +121,11 @@ def test_explorer_shows_the_librarys_numbers(visit, store, method, beta, digit, 
         }
     path = store / "test-d8" / "cpu" / "decoders" / f"{method}_beta{beta:g}.safetensors"
     tensors = load_file(path)
-    model = models.build(latent_dim=8, hidden=(128, 128)).double()
+    model = (
+        models.build(latent_dim=8, hidden=(128, 128), output="sigmoid")
+        .double()
+        .requires_grad_(False)
+    )
     layers = [m for m in model.decoder if hasattr(m, "weight")]
     for i, layer in enumerate(layers):
         layer.weight.data = tensors[f"{i}.weight"].double()
@@ -295,6 +299,11 @@ def test_accessibility_rules_hold(visit, theme, width):
             ".filter(e => e.getBoundingClientRect().height < 24).length"
         )
         assert small == 0
+        # Without this attribute on the focused element itself, JupyterLab swallows arrow keys.
+        swallowed = page.locator(
+            ".grae :is(input,select,button,[tabindex]):not([data-lm-suppress-shortcuts])"
+        )
+        assert swallowed.count() == 0
 
 
 @pytest.mark.parametrize("name", KINDS)
