@@ -36,19 +36,25 @@ def run_command(
 ) -> None:
     """Run what is still to do of an experiment; interrupt and repeat to resume."""
     chosen = experiments.get(experiment)
+    if jobs < 1:
+        raise ValueError(f"--jobs {jobs} was given; expected an integer ≥ 1.")
     if dry_run:
         found = experiments.plan(chosen, scale, device, root)
-        minutes = found["seconds"] / 60
+        on_more = f" ({_duration(found['seconds'] / jobs)} on {jobs})" if jobs > 1 else ""
         print(
             f"{experiment}, scale {scale}: {found['jobs']} runs, {found['todo']} to do in "
-            f"{found['sweeps']} sweeps; about {minutes:.1f} minutes on one worker "
-            f"({minutes / jobs:.1f} on {jobs}), {found['bytes'] / 1e6:.2f} MB on disk."
+            f"{found['sweeps']} sweeps; about {_duration(found['seconds'])} on one worker"
+            f"{on_more}, {found['bytes'] / 1e6:.2f} MB on disk."
         )
         return
     written = experiments.run(
         chosen, scale, device=device, backend=backend, workers=jobs, root=root
     )
     print(f"{len(written)} new records in {results.folder(experiment, scale, root)}")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.1f} minutes"
 
 
 @app.command("list")
@@ -96,7 +102,8 @@ def show_command(
         )
     print(f"{experiment}, scale {records[0]['scale']}: {metric}")
     for key, (mean, spread, count) in results.table(records, names, metric).items():
-        print("  ".join(f"{k!s:>18}" for k in key), f"{mean:12.4f} ± {spread:.4f}  ({count})")
+        deviation = f"± {spread:.4f}" if count > 1 else "         "
+        print("  ".join(f"{k!s:>18}" for k in key), f"{mean:12.4f} {deviation}  ({count})")
 
 
 @data_app.command("fetch")
@@ -114,6 +121,19 @@ def data_verify_command(
     """Check a data set's files against their recorded SHA-256."""
     for path in data_module.verify(name, root):
         print(f"{path}: as recorded")
+
+
+@app.command("bench")
+def bench_command(
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    rounds: Annotated[int, typer.Option(help="Interleaved rounds; medians are over them.")] = 15,
+    models: Annotated[int, typer.Option(help="Members of the timed sweep.")] = 16,
+) -> None:
+    """Time one training step of each objective, and a sweep against as many single trainings."""
+    from . import benchmark
+
+    for line in benchmark.report(device, rounds, models):
+        print(line, flush=True)
 
 
 def main() -> None:

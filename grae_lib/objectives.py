@@ -215,7 +215,8 @@ class TaylorVAE(BetaVAE):
 
     −log p(x|h) − ½tr(H Σ) + β·KL, with h and Σ the encoder's mean and covariance. `hessian` is
     "exact", H = ∇²_z log p(x|z) [1, slide 'Taylor approximation of β-VAE'], or "gauss_newton",
-    H = JᵀH_pJ [1, slide 'in terms of the Jacobian of the decoder']. Linear decoders: both exact.
+    H = JᵀH_pJ [1, slide 'in terms of the Jacobian of the decoder']. Both are exact for a linear
+    decoder with the Gaussian likelihood.
     The distortion returned includes the trace term, so it estimates the β-VAE's distortion.
     """
 

@@ -12,6 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -202,6 +204,101 @@ def over_beta_interactive(
     return figure
 
 
+def paired_differences(
+    records: Sequence[Mapping[str, Any]], metric: str, reference: str
+) -> list[dict[str, Any]]:
+    """For each β and method: mean ± standard deviation over seeds of metric − reference's metric.
+
+    The reference is the run of method `reference` with the same β and seed. Rows for `as_table`.
+    """
+    value = {
+        tuple(r["job"]["labels"][k] for k in ("method", "beta", "seed")): r["metrics"][metric]
+        for r in records
+        if metric in r["metrics"]
+    }
+    methods = sorted({m for m, _, _ in value} - {reference})
+    rows = []
+    for beta in sorted({b for _, b, _ in value}):
+        row: dict[str, Any] = {"β": f"{beta:g}"}
+        base = [v for (m, b, _), v in value.items() if (m, b) == (reference, beta)]
+        row[f"{NAMES[reference]} (nats)"] = float(np.mean(base))
+        for method in methods:
+            found = [
+                v - value[reference, beta, seed]
+                for (m, b, seed), v in value.items()
+                if (m, b) == (method, beta) and (reference, beta, seed) in value
+            ]
+            spread = np.std(found, ddof=1) if len(found) > 1 else np.nan
+            row[NAMES[method]] = f"{np.mean(found):+.2f} ± {spread:.2f}"
+        rows.append(row)
+    return rows
+
+
+def relative_differences(
+    records: Sequence[Mapping[str, Any]], metric: str, reference: str
+) -> Figure:
+    """(metric − reference's) / reference's in percent against β; bars: one sd over seeds.
+
+    The vertical axis is linear up to 5 % and logarithmic above.
+    """
+    figure, ax = plt.subplots(figsize=(7, 3.8))
+    rows = paired_differences(records, metric, reference)
+    base = np.array([row[f"{NAMES[reference]} (nats)"] for row in rows])
+    beta = np.array([float(row["β"]) for row in rows])
+    methods = [m for m in NAMES if NAMES[m] in rows[0]]
+    for k, method in enumerate(methods):
+        cells = [row[NAMES[method]].split(" ± ") for row in rows]
+        mean, spread = (100 * np.array([float(c[i]) for c in cells]) / base for i in (0, 1))
+        # A little sideways shift keeps error bars at the same β apart.
+        shifted = beta * 1.03 ** (k - len(methods) / 2)
+        ax.errorbar(
+            shifted,
+            mean,
+            yerr=np.nan_to_num(spread),
+            color=COLORS[method],
+            marker=_MARKERS[method],
+            label=NAMES[method],
+            capsize=3,
+            markersize=5,
+            linewidth=1.2,
+        )
+    ax.axhline(0, color="#24292f", linewidth=1)
+    ax.set(xscale="log", xlabel="β", ylabel=f"difference from {NAMES[reference]}, %")
+    ax.set_xticks(beta, [f"{b:g}" for b in beta], fontsize=9)
+    ax.set_xticks([], minor=True)
+    # Linear where the methods agree, logarithmic beyond, so that a failure does not hide the rest.
+    ax.set_yscale("symlog", linthresh=5)
+    ticks = [-4, -2, 0, 2, 4, 10, 30, 100]
+    ax.set_yticks(ticks, [f"{t:+d}" if t else "0" for t in ticks], minor=False)
+    ax.set_ylim(-5, 130)
+    ax.legend(fontsize=9.5)
+    return figure
+
+
+def origin(records: Sequence[Mapping[str, Any]]) -> str:
+    """One paragraph on where results come from: experiment, scale, runs, commits, device, data."""
+    first = records[0]
+
+    def each(*path: str) -> str:
+        found = set()
+        for record in records:
+            value: Any = record
+            for key in path:
+                value = value[key]
+            found.add(str(value))
+        return ", ".join(sorted(found))
+
+    seeds = {r["job"]["labels"]["seed"] for r in records}
+    failed = [r["run"] for r in records if r["status"] != "finished"]
+    return (
+        f"experiment {first['experiment']}, scale {first['scale']}: {len(records)} runs, "
+        f"{len(seeds)} seeds, {len(failed)} diverged\n"
+        f"device {each('provenance', 'device')}, commit {each('provenance', 'commit')}\n"
+        f"data {each('provenance', 'data', 'name')} ({each('provenance', 'data', 'source')}), "
+        f"sha256 {first['provenance']['data']['sha256'][:12]}…"
+    )
+
+
 def as_table(rows: Sequence[Mapping[str, Any]], digits: int = 2) -> str:
     """Rows of equal keys as aligned plain text, numbers with `digits` decimals."""
     if not rows:
@@ -225,3 +322,129 @@ def prior_samples(decoder, n: int, latent_dim: int, seed: int = 0) -> Tensor:
     z = torch.randn(n, latent_dim, generator=torch.Generator().manual_seed(seed))
     with torch.no_grad():
         return decoder(z.to(next(decoder.parameters())))
+
+
+def error_over_beta(
+    betas: Sequence[float],
+    errors: Mapping[str, Sequence[float]],
+    guides: Mapping[float, tuple[float, float]],
+    ylabel: str = "mean |error| (nats per image)",
+) -> Figure:
+    """Errors against β on double logarithmic axes, one line for each entry of `errors`.
+
+    guides: {slope: (β, error)}, grey lines of that slope through that point, to compare with.
+    """
+    figure, ax = plt.subplots(figsize=(7, 4))
+    betas = np.asarray(betas, dtype=float)
+    for slope, (x, y) in guides.items():
+        ax.plot(betas, y * (betas / x) ** slope, color="#8a8f98", linestyle=":", linewidth=1.2)
+        ax.text(
+            betas[0] * 1.1, y * (betas[0] / x) ** slope, f"slope {slope:g}", color="#5b6068",
+            fontsize=9, va="bottom",
+        )  # fmt: skip
+    styles = zip(COLORS.values(), "os^Dvx", strict=True)
+    for i, ((label, values), (color, marker)) in enumerate(
+        zip(errors.items(), styles, strict=False)
+    ):
+        # Lines may lie on one another: the earlier ones are drawn wider.
+        size = 1.5 * max(len(errors) - i, 1)
+        ax.plot(
+            betas, values, color=color, marker=marker, markersize=3 + size, label=label,
+            linewidth=0.6 + 0.3 * size,
+        )  # fmt: skip
+    ax.set(xscale="log", yscale="log", xlabel="β (no unit)", ylabel=ylabel)
+    ax.legend(fontsize=9.5, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def learned_against_optimal(learned: Tensor, optimal: Tensor) -> Figure:
+    """Learned variances (N, d) against the optimal ones, logarithmic, one colour a latent."""
+    figure, ax = plt.subplots(figsize=(4.6, 4.2))
+    x, y = (values.detach().cpu().numpy() for values in (optimal, learned))
+    low, high = min(x.min(), y.min()) * 0.8, max(x.max(), y.max()) * 1.25
+    ax.plot([low, high], [low, high], color="#5b6068", linewidth=1, label="equal")
+    palette = plt.get_cmap("viridis")(np.linspace(0, 0.92, x.shape[1]))
+    for i, color in enumerate(palette):
+        ax.scatter(x[:, i], y[:, i], s=6, alpha=0.5, color=color, linewidths=0)
+    ax.set(
+        xscale="log", yscale="log", xlim=(low, high), ylim=(low, high),
+        xlabel="optimal variance 1/P_ii (no unit)", ylabel="learned variance Σ_ii (no unit)",
+    )  # fmt: skip
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
+    ax.legend(loc="upper left")
+    return figure
+
+
+def stretch_map(
+    values: Tensor,
+    extent: float,
+    curves: Mapping[str, Tensor],
+    codes: Tensor,
+    labels: Tensor,
+    label: str,
+) -> Figure:
+    """A (k, k) map over the square |z_i| ≤ extent of a two-dimensional latent space, with curves.
+
+    values[i, j] belongs to z₁ = the j-th, z₂ = the i-th of k equally spaced coordinates. curves:
+    points (m, 2) by name. codes (N, 2) are drawn as the digits of their labels (N,).
+    """
+    figure, ax = plt.subplots(figsize=(6.6, 5.2))
+    square = (-extent, extent, -extent, extent)
+    picture = ax.imshow(
+        values.numpy(), origin="lower", extent=square, cmap="cividis", interpolation="bilinear"
+    )
+    figure.colorbar(picture, ax=ax, label=label)
+    for (x, y), digit in zip(codes.tolist(), labels.tolist(), strict=True):
+        if max(abs(x), abs(y)) < extent:
+            ax.text(
+                x, y, str(digit), color="white", fontsize=7.5, ha="center", va="center",
+                path_effects=[withStroke(linewidth=1.6, foreground="#222222")],
+            )  # fmt: skip
+    styles = (("#ffffff", "--"), ("#FF7F2A", "-"), ("#7FD6FF", "-"))
+    for (name, points), (color, line) in zip(curves.items(), styles, strict=False):
+        x, y = points.T.tolist()
+        ax.plot(x, y, color="#222222", linestyle=line, linewidth=3.4)
+        ax.plot(x, y, color=color, linestyle=line, linewidth=2, label=name)
+        ax.plot(x[::8], y[::8], "o", color=color, markersize=3)
+    ax.set(xlim=(-extent, extent), ylim=(-extent, extent), xlabel="z₁", ylabel="z₂")
+    ax.grid(visible=False)
+    legend = ax.legend(loc="lower left", fontsize=9, frameon=True, facecolor="#333333")
+    for text in legend.get_texts():
+        text.set_color("white")
+    return figure
+
+
+def along_paths(curves: Mapping[str, Mapping[str, Tensor]]) -> Figure:
+    """One panel a quantity, one line a path, against t from 0 to 1.
+
+    curves: {quantity with its unit: {path: values}}; values are equally spaced in t.
+    """
+    figure, axes = plt.subplots(
+        1, len(curves), figsize=(4.2 * len(curves), 3.2), squeeze=False, layout="constrained"
+    )
+    styles = (("#5b6068", "--"), ("#D55E00", "-"), ("#0072B2", "-"))
+    for ax, (quantity, lines) in zip(axes[0], curves.items(), strict=True):
+        for (name, values), (color, line) in zip(lines.items(), styles, strict=False):
+            t = np.linspace(0, 1, len(values))
+            ax.plot(t, values.tolist(), color=color, linestyle=line, label=name)
+        ax.set(xlabel="t along the path (no unit)", ylabel=quantity)
+    axes[0][0].legend(fontsize=9.5)
+    return figure
+
+
+def outline_blocks(figure: Figure, block_size: int) -> Figure:
+    """Draw the diagonal blocks of size `block_size` into every square map of a figure."""
+    for ax in figure.axes:
+        for picture in ax.get_images():
+            rows, columns = picture.get_array().shape[:2]
+            for start in range(0, rows if rows == columns else 0, block_size):
+                corner = (start - 0.5, start - 0.5)
+                ax.add_patch(
+                    plt.Rectangle(
+                        corner, block_size, block_size, fill=False, edgecolor="white", linewidth=1.2
+                    )
+                )
+    return figure

@@ -12,6 +12,7 @@ written atomically and nothing is a pickle.
 
 from __future__ import annotations
 
+import json
 import math
 import platform
 import subprocess
@@ -84,18 +85,18 @@ def write_run(record: dict[str, Any], root: Path = STORE) -> Path:
             f"the record lacks {', '.join(missing)}; required: {', '.join(_REQUIRED)}."
         )
     path = folder(record["experiment"], record["scale"], root) / "runs" / f"{record['run']}.json"
-    storage.write_json(path, _plain(record))
+    storage.write_json(path, plain(record))
     return path
 
 
-def _plain(value: Any) -> Any:
-    """JSON has no NaN or infinity: they are stored as null. Floats keep nine significant
-    digits, what a float32 holds.
+def plain(value: Any) -> Any:
+    """A value as a record holds it: NaN and infinity, which JSON lacks, become None, and floats
+    keep nine significant digits, what a float32 holds.
     """
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, float):
         return float(f"{value:.9g}") if math.isfinite(value) else None
     return value
@@ -105,16 +106,38 @@ def read_run(path: Path) -> dict[str, Any]:
     """Read one record; raises DamagedFile if it is not one of ours, whole and where it belongs."""
     record = storage.read_json(path)
     if not isinstance(record, dict) or any(name not in record for name in _REQUIRED):
-        raise DamagedFile(f"{path} is JSON but not a result: it lacks required fields.")
+        raise DamagedFile(
+            f"{path} is JSON but not a result: it lacks some of {', '.join(_REQUIRED)}. Remove it "
+            "from the store."
+        )
     if record["format"] != FORMAT:
         raise DamagedFile(
-            f"{path} has format {record['format']!r}; this library reads format {FORMAT}."
+            f"{path} has format {record['format']!r}; this library reads format {FORMAT}. Remove "
+            "it and run the experiment again."
         )
     path = Path(path)
     stated = (record["experiment"], record["scale"], "runs", record["run"])
     if stated != (*path.parts[-4:-1], path.stem):
-        raise DamagedFile(f"{path} says it is {'/'.join(map(str, stated))}; it is misplaced.")
+        raise DamagedFile(
+            f"{path} says it is {'/'.join(map(str, stated))}; it is misplaced. Move it there, or "
+            "remove it."
+        )
     return record
+
+
+def check_against_manifest(paths: list[Path], root: Path = STORE) -> None:
+    """Raise DamagedFile if a file is not what the manifest, where it lists the file, says.
+
+    A flipped bit in a number leaves valid JSON; only the hash shows it.
+    """
+    manifest = read_manifest(root)
+    for path in paths:
+        known = manifest.get(path.relative_to(root).as_posix())
+        if known is not None and storage.sha256(path) != known:
+            raise DamagedFile(
+                f"{path} has changed since it was stored: its SHA-256 is not the manifest's. "
+                "Restore it, or delete it and run the experiment again."
+            )
 
 
 def runs(experiment: str, scale: str | None = None, root: Path = STORE) -> list[dict[str, Any]]:
@@ -132,7 +155,9 @@ def runs(experiment: str, scale: str | None = None, root: Path = STORE) -> list[
             f"no results of {experiment!r} at scale {scale!r} are stored in {root}; produce them "
             f"with: python -m grae_lib run {experiment} --scale {scale}"
         )
-    return [read_run(path) for path in found]
+    records = [read_run(path) for path in found]
+    check_against_manifest(found, root)
+    return records
 
 
 def _linears(decoder: torch.nn.Module) -> list[torch.nn.Linear]:
@@ -199,6 +224,24 @@ def read_decoder(path: Path, dtype: torch.dtype = torch.float32) -> tuple[AutoEn
     return model.requires_grad_(False), tensors, about
 
 
+def load_decoder(
+    experiment: str, run: str, scale: str | None = None, root: Path = STORE
+) -> torch.nn.Module:
+    """The stored decoder of a run, frozen, in float32; z (B, d) → x̂ (B, n).
+
+    Raises MissingResult if it is not stored. Without a scale the largest stored one is taken.
+    """
+    scales = ("gpu", "cpu", "smoke") if scale is None else (scale,)
+    paths = [folder(experiment, s, root) / "decoders" / f"{run}.safetensors" for s in scales]
+    for path in paths:
+        if path.exists():
+            return read_decoder(path)[0].decoder
+    raise MissingResult(
+        f"no decoder of run {run!r} of {experiment!r} is stored (looked for {paths[0]}); runs with "
+        "a stored decoder have the field 'decoder' in their record."
+    )
+
+
 def recheck(path: Path) -> dict[str, float]:
     """Numbers that a stored decoder gives from its own file, in float64, at its stored codes.
 
@@ -206,10 +249,14 @@ def recheck(path: Path) -> dict[str, float]:
     the regulariser at the stored β.
     """
     model, tensors, about = read_decoder(path, torch.float64)
-    codes, beta = tensors["codes"].double(), float(about["beta"])
-    x_hat, J = geometry.jacobian(model.decoder, codes)
+    try:
+        codes, beta = tensors["codes"].double(), float(about["beta"])
+        images = tensors["codes_images"].double() / 255
+        x_hat, J = geometry.jacobian(model.decoder, codes)
+        distortion = likelihoods.distortion(images, x_hat)
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise DamagedFile(f"{path} lacks fitting codes, images or β ({error}).") from error
     metric = geometry.pullback_metric(J)
-    distortion = likelihoods.distortion(tensors["codes_images"].double() / 255, x_hat)
     return {
         "distortion": float(distortion.mean()),
         "log_det": float(log_det_regularizer(metric, beta).mean()),
@@ -220,14 +267,34 @@ def recheck(path: Path) -> dict[str, float]:
 def _files(root: Path) -> Iterator[Path]:
     for path in sorted(Path(root).rglob("*")):
         inside = path.relative_to(root)
-        if path.is_file() and inside.name != "manifest.json" and "checkpoints" not in inside.parts:
+        unfinished = "checkpoints" in inside.parts or inside.name.startswith(".")
+        if path.is_file() and inside.name != "manifest.json" and not unfinished:
             yield path
 
 
 def write_manifest(root: Path = STORE) -> dict[str, str]:
-    """Record the SHA-256 of every file of the store."""
-    manifest = {str(p.relative_to(root)): storage.sha256(p) for p in _files(root)}
+    """Record the SHA-256 of every new file of the store and forget files that are gone.
+
+    What is listed already keeps its hash: a new experiment must not approve of old damage. Delete
+    the manifest to have all of it made anew.
+    """
+    known = read_manifest(root)
+    present = {p.relative_to(root).as_posix(): p for p in _files(root)}
+    manifest = {name: known.get(name) or storage.sha256(p) for name, p in present.items()}
     storage.write_json(Path(root) / "manifest.json", manifest)
+    return manifest
+
+
+def read_manifest(root: Path = STORE) -> dict[str, str]:
+    """File → SHA-256, empty where there is no manifest yet; raises DamagedFile if it is damaged."""
+    path = Path(root) / "manifest.json"
+    if not path.exists():
+        return {}
+    manifest = storage.read_json(path)
+    # Written again, an intact manifest gives the same bytes: not one of them is free to change.
+    plain = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+    if not isinstance(manifest, dict) or plain.encode() != path.read_bytes():
+        raise DamagedFile(f"{path} is not a manifest as this library writes it; restore it.")
     return manifest
 
 
@@ -240,9 +307,12 @@ def verify(root: Path = STORE) -> list[str]:
     root = Path(root)
     if not (root / "manifest.json").exists():
         return [f"{root}/manifest.json is missing: restore it from the repository."]
+    try:
+        manifest = read_manifest(root)
+    except DamagedFile as error:
+        return [str(error)]
     faults = []
-    manifest = storage.read_json(root / "manifest.json")
-    present = {str(p.relative_to(root)): p for p in _files(root)}
+    present = {p.relative_to(root).as_posix(): p for p in _files(root)}
     for name in sorted(manifest.keys() | present.keys()):
         if name not in present:
             faults.append(f"{name} is in the manifest but missing: restore it or run it again.")
@@ -256,6 +326,8 @@ def verify(root: Path = STORE) -> list[str]:
                 faults += _verify_record(path)
             except DamagedFile as error:
                 faults.append(str(error).replace(f"{root}/", ""))
+            except (KeyError, TypeError, AttributeError) as error:
+                faults.append(f"{path.relative_to(root)} is not laid out as a result ({error!r}).")
     return faults
 
 
@@ -296,7 +368,7 @@ def table(
     return {
         key: (
             sum(values) / len(values),
-            float(torch.tensor(values).std()) if len(values) > 1 else math.nan,
+            float(torch.tensor(values, dtype=torch.float64).std()) if len(values) > 1 else math.nan,
             len(values),
         )
         for key, values in sorted(cells.items())

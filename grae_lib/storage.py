@@ -18,6 +18,9 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
+#: Ending of files that are being written; their names begin with a dot.
+_TEMPORARY = ".tmp"
+
 
 class DamagedFile(ValueError):
     """A file is not what it should be; the message names it and what to do."""
@@ -27,7 +30,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Put `content` at `path` atomically; raises OSError with the file named if that fails."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, temporary = tempfile.mkstemp(_TEMPORARY, f".{path.name}.", path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -55,13 +58,23 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(Path(path).read_bytes())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DamagedFile(f"{path} is not valid JSON ({error}).") from error
+        raise DamagedFile(
+            f"{path} is not valid JSON ({error}). Restore it, or delete it to have it made again."
+        ) from error
 
 
 def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write named tensors (copied to the CPU) and string metadata, atomically."""
+    """Write named tensors (copied to the CPU) and string metadata, atomically.
+
+    Equal content gives equal bytes.
+    """
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    write_bytes(path, save_safetensors(plain, metadata))
+    content = save_safetensors(plain, metadata)
+    # The library writes metadata in an order that differs from process to process.
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    write_bytes(path, len(header).to_bytes(8, "little") + header + content[8 + size :])
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -71,8 +84,17 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         tensors = load_safetensors(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except (SafetensorError, ValueError, KeyError) as error:
-        raise DamagedFile(f"{path} is not a whole safetensors file ({error}).") from error
+        raise DamagedFile(
+            f"{path} is not a whole safetensors file ({error}). Restore it, or delete it to "
+            "have it made again."
+        ) from error
     return tensors, header.get("__metadata__", {})
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed writers left under `folder`; no writer may be alive."""
+    for path in Path(folder).rglob(f".*{_TEMPORARY}"):
+        path.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

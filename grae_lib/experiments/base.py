@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -24,10 +26,12 @@ from tqdm.auto import tqdm
 from .. import data, models, objectives, results, storage, training
 
 SCALES = ("smoke", "cpu", "gpu")
-BACKENDS = ("loky", "threading", "sequential", "dask", "ray")
+BACKENDS = ("loky", "sequential", "dask", "ray")
 
 #: Members of one sweep. On a CPU a few amortise the calls; on a GPU many fill the card.
 MEMBERS = {"cpu": 3, "mps": 8, "cuda": 32}
+
+_ONE_AT_A_TIME = threading.Lock()
 
 #: The same on a CPU for models without hidden layers, whose steps are all calls and no arithmetic.
 TINY_MEMBERS = 8
@@ -107,12 +111,16 @@ def sweeps(jobs: Iterable[Job], device_type: str) -> list[list[Job]]:
     return found
 
 
+def _path(experiment: str, scale: str, job: Job, root: Path) -> Path:
+    return results.folder(experiment, scale, root) / "runs" / f"{job.name}.json"
+
+
 def _is_done(experiment: str, scale: str, job: Job, root: Path) -> bool:
-    path = results.folder(experiment, scale, root) / "runs" / f"{job.name}.json"
+    path = _path(experiment, scale, job, root)
     if not path.exists():
         return False
     record = results.read_run(path)
-    if record["job"] != json.loads(json.dumps(asdict(job))):
+    if record["job"] != results.plain(asdict(job)):
         raise results.DamagedFile(
             f"{path} holds a run with other settings than {experiment} now states at scale "
             f"{scale}; move or delete it, or write to another folder with --root."
@@ -123,7 +131,19 @@ def _is_done(experiment: str, scale: str, job: Job, root: Path) -> bool:
 def run_sweep(
     experiment: str, scale: str, jobs: list[Job], device: str, root: Path, threads: int | None
 ) -> list[Path]:
-    """Train, measure and store one sweep: what a worker does. Returns the records' paths."""
+    """Train, measure and store one sweep: what a worker does. Returns the new records' paths.
+
+    A record that is already there is left as it is. One sweep at a time in a process: PyTorch's
+    forward-mode differentiation and its seeding are not safe between threads, and a Dask worker
+    may have several.
+    """
+    with _ONE_AT_A_TIME:
+        return _run_sweep(experiment, scale, jobs, device, root, threads)
+
+
+def _run_sweep(
+    experiment: str, scale: str, jobs: list[Job], device: str, root: Path, threads: int | None
+) -> list[Path]:
     from . import get
 
     if threads is not None:
@@ -148,6 +168,8 @@ def run_sweep(
     )
     paths = []
     for job, model, history in zip(jobs, members, histories, strict=True):
+        if _path(experiment, scale, job, root).exists():
+            continue
         started = time.perf_counter()
         finished = history.status == "finished"
         record = {
@@ -173,7 +195,9 @@ def run_sweep(
 def _store_decoder(where: Path, job: Job, model: models.AutoEncoder, test: data.Dataset) -> dict:
     """Write the decoder with the means of the first two test images of each class."""
     chosen = [int(i) for c in range(10) for i in (test.labels == c).nonzero()[:2, 0]]
-    file = f"decoders/{job.name}.safetensors"
+    # Other data have other labels: the first examples do.
+    chosen = chosen or list(range(min(20, len(test))))
+    file = _decoder(job)
     about = {k: str(v) for k, v in job.labels.items()}
     numbers = results.write_decoder(
         where / file, model.cpu(), test.x[chosen].cpu(), test.labels[chosen].cpu(), about
@@ -184,9 +208,9 @@ def _store_decoder(where: Path, job: Job, model: models.AutoEncoder, test: data.
 def plan(experiment: Experiment, scale: str, device: str, root: Path) -> dict[str, Any]:
     """What a run would do: jobs in all and still to do, sweeps, expected seconds and bytes.
 
-    Seconds: the mean of the stored runs of the same kind and scale where there are any, otherwise
-    from a few timed steps of one sweep of each kind.
+    Seconds: from a few timed steps of one sweep of each kind and one timed measurement.
     """
+    _check_scale(scale)
     jobs = experiment.jobs(scale)
     todo = [job for job in jobs if not _is_done(experiment.name, scale, job, root)]
     kind = training.choose_device(device).type
@@ -195,7 +219,7 @@ def plan(experiment: Experiment, scale: str, device: str, root: Path) -> dict[st
     for group in groups:
         key = _kind(group[0])
         if key not in seconds:
-            seconds[key] = _time_of(group, device)
+            seconds[key] = _time_of(experiment, group, device)
     expected = sum(seconds[_kind(group[0])] * len(group) for group in groups)
     decoder_bytes = sum(
         2 * sum(p.numel() for p in models.build(**job.model).decoder.parameters()) + 20_000
@@ -211,15 +235,20 @@ def plan(experiment: Experiment, scale: str, device: str, root: Path) -> dict[st
     }
 
 
+def _check_scale(scale: str) -> None:
+    if scale not in SCALES:
+        raise ValueError(f"scale {scale!r} is unknown; choose one of {', '.join(SCALES)}.")
+
+
 def _kind(job: Job) -> str:
     return json.dumps([job.make_objective().config, job.model["hidden"], job.training["steps"]])
 
 
-def _time_of(group: list[Job], device: str) -> float:
-    """Expected seconds a run of the group's kind, from a few timed steps."""
+def _time_of(experiment: Experiment, group: list[Job], device: str) -> float:
+    """Expected seconds a run of the group's kind."""
     # Steps of tiny models take a millisecond and drown in the start-up if there are few of them.
     steps = 20 if group[0].model["hidden"] else 200
-    train, _ = load_data(group[0])
+    train, test = load_data(group[0])
     settings = dict(group[0].training)
     settings.pop("seed")
     total = settings.pop("steps")
@@ -242,7 +271,10 @@ def _time_of(group: list[Job], device: str) -> float:
     timed(2)
     start = timed(2)
     per_step = max(timed(2 + steps) - start, 0.0) / steps
-    return (start + per_step * total) / len(group)
+    started = time.perf_counter()
+    experiment.measure(models.build(**group[0].model), train, test, group[0])
+    measuring = time.perf_counter() - started
+    return (start + per_step * total) / len(group) + measuring
 
 
 def run(
@@ -258,24 +290,30 @@ def run(
     """Run what is still to do of an experiment and update the manifest; returns all new records.
 
     backend: "sequential" runs in this process; "loky" on `workers` processes of this machine;
-    "threading", "dask" and "ray" as joblib provides them (the latter two need a client started
-    first). Interrupt at any time: finished runs are kept and sweeps resume from checkpoints.
+    "dask" on the cluster of the current client, or of the scheduler that the environment variable
+    DASK_SCHEDULER_ADDRESS names; "ray" on the cluster that Ray finds. On a cluster `root` and the
+    data are folders that all machines share, and `workers` > 1 means one thread a sweep. Interrupt
+    at any time: finished runs are kept and sweeps resume from checkpoints.
     """
-    if scale not in SCALES:
-        raise ValueError(f"scale {scale!r} is unknown; choose one of {', '.join(SCALES)}.")
+    _check_scale(scale)
     if backend not in BACKENDS:
         raise ValueError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}.")
     if workers < 1:
         raise ValueError(f"{workers} workers were asked for; expected an integer ≥ 1.")
-    root = Path(root)
+    # A worker may start in another folder.
+    root = Path(root).absolute()
     kind = training.choose_device(device).type
     groups = sweeps(experiment.jobs(scale), kind)
     todo = [g for g in groups if not all(_is_done(experiment.name, scale, j, root) for j in g)]
+    stored = [_path(experiment.name, scale, job, root) for group in groups for job in group]
+    results.check_against_manifest([path for path in stored if path.exists()], root)
     if progress:
         members = sum(len(g) for g in todo)
         print(f"{experiment.name}, scale {scale}, on {kind}: {members} runs in {len(todo)} sweeps")
     if kind == "cuda" and workers > 1:
         raise ValueError("one GPU takes one worker: its sweeps are already batched. Use --jobs 1.")
+    _client = _connect(backend)  # held: Dask itself keeps only a weak reference
+    _clear(experiment.name, scale, todo, root)
     threads = 1 if workers > 1 else None
     calls = (
         joblib.delayed(run_sweep)(experiment.name, scale, group, device, root, threads)
@@ -283,8 +321,56 @@ def run(
     )
     paths: list[Path] = []
     with joblib.parallel_config(backend=backend, n_jobs=workers):
-        finished = joblib.Parallel(return_as="generator_unordered")(calls)
+        finished = joblib.Parallel(return_as="generator_unordered", batch_size=1)(calls)
         for written in tqdm(finished, total=len(todo), unit="sweep", disable=not progress):
             paths += written
     results.write_manifest(root)
     return sorted(paths)
+
+
+def _clear(experiment: str, scale: str, todo: list[list[Job]], root: Path) -> None:
+    """Remove what killed writers left, and let the manifest forget what is to be made again."""
+    where = results.folder(experiment, scale, root)
+    storage.remove_leftovers(where)
+    for job in (job for group in todo for job in group):
+        if job.store_decoder and not _path(experiment, scale, job, root).exists():
+            (where / _decoder(job)).unlink(missing_ok=True)
+    if results.read_manifest(root):
+        results.write_manifest(root)
+
+
+def _decoder(job: Job) -> str:
+    return f"decoders/{job.name}.safetensors"
+
+
+def _connect(backend: str) -> object:
+    """Make joblib's Dask or Ray backend usable; returns the Dask client.
+
+    Raises ValueError that says what is missing.
+    """
+    if backend == "dask":
+        try:
+            import distributed
+        except ImportError as error:
+            raise ValueError(
+                "backend 'dask' needs the packages dask and distributed: "
+                "pip install 'grae-lib[cluster]'."
+            ) from error
+        address = os.environ.get("DASK_SCHEDULER_ADDRESS")
+        try:
+            return distributed.get_client()
+        except ValueError as error:
+            if not address:
+                raise ValueError(
+                    "backend 'dask' found no cluster; create a distributed.Client first, or set "
+                    "DASK_SCHEDULER_ADDRESS to the scheduler's address, such as "
+                    "tcp://127.0.0.1:8786."
+                ) from error
+            return distributed.Client(address)
+    if backend == "ray":
+        try:
+            from ray.util.joblib import register_ray  # pyright: ignore[reportMissingImports]
+        except ImportError as error:
+            raise ValueError("backend 'ray' needs the package ray: pip install ray.") from error
+        register_ray()
+    return None

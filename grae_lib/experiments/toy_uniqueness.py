@@ -16,7 +16,8 @@ from .base import Experiment, Job
 
 NOISE = 0.05
 
-#: Column norms of W: with equal ones the optimal posterior is isotropic and no family chooses.
+#: Column norms of W. With equal ones and a linear ν the optimal posterior is isotropic and no
+#: family chooses; other ν can break the symmetry themselves.
 COLUMN_NORMS = {"anisotropic": [2.0, 0.5], "isotropic": [1.0, 1.0]}
 NONLINEARITIES = ("linear", "tanh", "leaky_relu", "softplus")
 

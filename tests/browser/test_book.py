@@ -38,7 +38,6 @@ def toc() -> list[str]:
 PAGES = toc()
 
 
-
 @pytest.fixture(
     scope="module",
     params=[(kind, name) for kind in ("http", "file") for name in (*PAGES, "search", "genindex")],
@@ -183,10 +182,7 @@ def test_links_inside_the_book_resolve(site: Path) -> None:
         for path in site.rglob("*.html")
         if "_static" not in path.parts
     }
-    anchors = {
-        path: {e["id"] for e in soup.find_all(id=True)}
-        for path, soup in pages.items()
-    }
+    anchors = {path: {e["id"] for e in soup.find_all(id=True)} for path, soup in pages.items()}
     broken = []
     for path, soup in pages.items():
         for element in soup.find_all(["a", "link", "img", "script", "source"]):
