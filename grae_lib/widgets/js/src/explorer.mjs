@@ -81,6 +81,7 @@ export function explorer(context) {
     width: 250, height: 236, x: "steepest direction of G", y: "second steepest", equal: true,
     pad: [8, 8, 38, 46], label: "Ellipses of the posterior",
   });
+  ellipse.el.style.maxWidth = "340px"; // one of three small pictures, also where it stands alone
   const grid = (label) => picture(label, "100%");
   const posterior = grid("Eight samples of the posterior, decoded");
   const prior = grid("Sixteen samples of the prior, decoded");
