@@ -6,7 +6,9 @@ from . import (
     celeba_objectives,
     fashion_objectives,
     mnist_objectives,
+    mnist_rd,
     mnist_structure,
+    tetrominoes_rd,
     toy_uniqueness,
 )
 from .base import BACKENDS, SCALES, Experiment, Job, plan, run
@@ -19,6 +21,8 @@ REGISTRY: dict[str, Experiment] = {
         mnist_objectives.EXPERIMENT,
         fashion_objectives.EXPERIMENT,
         celeba_objectives.EXPERIMENT,
+        tetrominoes_rd.EXPERIMENT,
+        mnist_rd.EXPERIMENT,
     )
 }
 
