@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.func import grad, jvp, vmap
 
 from . import likelihoods
+from .models import MLPDecoder
 from .posteriors import structure_mask
 
 Decoder = Callable[[Tensor], Tensor]
@@ -51,16 +52,16 @@ def jacobian(decoder: Decoder, z: Tensor) -> tuple[Tensor, Tensor]:
     """Value and Jacobian of the decoder at each z.
 
     z: (B, d). Returns x_hat (B, n) and J (B, n, d) with J[b, :, i] = ∂g(z_b)/∂z_i. One value pass
-    and d tangent passes, batched by `vmap` over the tangents.
+    and d tangent passes, batched over the tangents.
     """
     _check_latent(z)
-    basis = torch.eye(z.shape[-1], device=z.device, dtype=z.dtype)
-
-    def directional(direction: Tensor) -> tuple[Tensor, Tensor]:
-        return jvp(decoder, (z,), (direction.expand_as(z),))
-
+    d = z.shape[-1]
+    basis = torch.eye(d, device=z.device, dtype=z.dtype).unsqueeze(1).expand(d, *z.shape)
+    if isinstance(decoder, MLPDecoder):
+        x_hat, columns = decoder.push_forward(z, basis)
+        return x_hat, columns.movedim(0, -1)
     # The value does not depend on the direction: vmap computes it once and returns d views of it.
-    values, J = vmap(directional, out_dims=(0, -1))(basis)
+    values, J = vmap(lambda v: jvp(decoder, (z,), (v,)), out_dims=(0, -1))(basis)
     return values[0], J
 
 
@@ -87,6 +88,8 @@ def jacobian_column(decoder: Decoder, z: Tensor, index: int | Tensor) -> tuple[T
         # An index that is none of the axes must not pass for a column of zeros; NaN also works
         # inside a sweep, where nothing can be raised.
         direction = chosen.to(z.dtype).masked_fill(~chosen.any(-1, keepdim=True), torch.nan)
+    if isinstance(decoder, MLPDecoder):
+        return decoder.push_forward(z, direction)
     return jvp(decoder, (z,), (direction,))
 
 

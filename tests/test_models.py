@@ -1,14 +1,12 @@
-"""Encoders and decoders: configurations, seeds, shapes, and the decoder's own derivative rule."""
+"""Encoders and decoders: configurations, seeds, shapes, and the pushing forward of tangents."""
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import pytest
 import torch
-from torch.autograd import forward_ad, gradcheck, gradgradcheck
-from torch.func import functional_call, hessian, jacfwd, jacrev, jvp, vjp, vmap
+from torch.func import functional_call, grad, hessian, jvp, stack_module_state, vmap
 
 from grae_lib import models
 
@@ -112,16 +110,102 @@ def test_the_output_function_is_the_last_thing_a_decoder_does(output, generator)
     assert torch.equal(model.decoder(z), expected)
 
 
-# The linear layer with its own forward-mode rule ---------------------------------------------
+# Pushing tangents forward -----------------------------------------------------------------------
 
 
-def inputs(generator, grad=True):
-    """x (5, 3), W (4, 3), b (4)."""
-    tensors = [small(generator, 5, 3), small(generator, 4, 3), small(generator, 4)]
-    return [t.requires_grad_(grad) for t in tensors]
+def decoder(activation="tanh", output="identity"):
+    model = models.build(
+        shape=(5,), latent_dim=3, hidden=(6, 4), activation=activation, output=output, seed=1
+    )
+    return model.double().decoder
 
 
-affine, linear = models._Affine.apply, torch.nn.functional.linear
+EVERY_PAIR = [(a, o) for a in models.ACTIVATIONS for o in models.OUTPUTS]
+
+
+@pytest.mark.parametrize(("activation", "output"), EVERY_PAIR)
+def test_push_forward_is_forward_mode_differentiation(activation, output, generator):
+    """For one tangent an example and for several, against torch's own rules."""
+    g, z = decoder(activation, output), small(generator, 7, 3)
+    tangents = small(generator, 2, 7, 3)
+    value, pushed = g.push_forward(z, tangents)
+    assert torch.equal(value, g(z))
+    for tangent, got in zip(tangents, pushed, strict=True):
+        _, expected = jvp(g, (z,), (tangent,))
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-13)
+        single = g.push_forward(z, tangent)[1]
+        torch.testing.assert_close(single, got, rtol=1e-13, atol=1e-14)
+
+
+def squares(g, z, tangent, push):
+    """A function of value and tangent whose derivatives need second derivatives of g."""
+    x, t = push(g, z, tangent)
+    return (x.square().sum() + 1) * t.square().sum()
+
+
+def ours(g, z, tangent):
+    return g.push_forward(z, tangent)
+
+
+def theirs(g, z, tangent):
+    return jvp(g, (z,), (tangent,))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "softplus", "gelu", "relu"])
+def test_gradients_through_it_equal_those_through_torch_s(activation, generator):
+    g, z, v = decoder(activation, "sigmoid"), small(generator, 7, 3), small(generator, 7, 3)
+    z.requires_grad_()
+    wanted = [z, *g.parameters()]
+    found = [
+        torch.autograd.grad(squares(g, z, v, push), wanted, allow_unused=True)
+        for push in (ours, theirs)
+    ]
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
+
+
+TRANSFORMS = {
+    "vmap": lambda f, z, v: vmap(lambda z: f(z, v))(torch.stack([z, 2 * z])),
+    "grad": lambda f, z, v: grad(lambda z: f(z, v))(z),
+    "jvp": lambda f, z, v: jvp(lambda z: f(z, v), (z,), (v,))[1],
+    "hessian": lambda f, z, v: hessian(lambda z: f(z, v))(z),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_it_composes_with_the_transforms_of_torch(name, generator):
+    g, z, v = decoder(), small(generator, 2, 3), small(generator, 2, 3)
+    found = [
+        TRANSFORMS[name](lambda z, v, push=push: squares(g, z, v, push), z, v)
+        for push in (ours, theirs)
+    ]
+    torch.testing.assert_close(*found, rtol=1e-11, atol=1e-12)
+
+
+def test_it_composes_with_parameters_stacked_for_a_sweep(generator):
+    """vmap over the weights, as `fit_sweep` does: each member as if alone."""
+    members = [decoder(), decoder("tanh")]
+    with torch.no_grad():
+        for value in members[1].parameters():
+            value.mul_(1.5)
+    z, v = small(generator, 7, 3), small(generator, 7, 3)
+    stacked, _ = stack_module_state(members)
+
+    class Pushed(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.g = members[0]
+
+        def forward(self, z, v):
+            return self.g.push_forward(z, v)[1]
+
+    program = Pushed()
+    together = vmap(
+        lambda own: functional_call(program, {f"g.{k}": p for k, p in own.items()}, (z, v))
+    )(stacked)
+    for member, got in zip(members, together, strict=True):
+        expected = jvp(member, (z,), (v,))[1]
+        torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-13)
 
 
 def test_the_toy_decoder_adds_its_bias_outside_the_nonlinearity(generator):
@@ -134,124 +218,3 @@ def test_the_toy_decoder_adds_its_bias_outside_the_nonlinearity(generator):
     _, J = jvp(g, (z,), (torch.tensor([[1.0, 0.0]]).double().expand(4, 2),))
     slope = 1 - torch.tanh(z @ g.weight.T).square()
     torch.testing.assert_close(J, slope * g.weight[:, 0], rtol=1e-13, atol=1e-13)
-
-
-def test_the_decoder_s_linear_layer_equals_torch_s_to_the_last_bit(generator):
-    x, W, b = inputs(generator, grad=False)
-    assert torch.equal(affine(x, W, b), linear(x, W, b))
-    assert torch.equal(
-        affine(x.float(), W.float(), b.float()), linear(x.float(), W.float(), b.float())
-    )
-
-
-SUBSETS = [chosen for chosen in itertools.product([True, False], repeat=3) if any(chosen)]
-
-
-@pytest.mark.parametrize("needed", SUBSETS, ids=str)
-def test_reverse_mode_for_every_choice_of_needed_gradients(needed, generator):
-    tensors = [t.detach().requires_grad_(n) for t, n in zip(inputs(generator), needed, strict=True)]
-    wanted = [t for t, n in zip(tensors, needed, strict=True) if n]
-    v = small(generator, 5, 4)
-    ours = torch.autograd.grad(affine(*tensors), wanted, v)
-    theirs = torch.autograd.grad(linear(*tensors), wanted, v)
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-13, atol=1e-13)
-    assert gradcheck(affine, tensors, check_undefined_grad=False)
-
-
-def test_forward_mode_double_backward_and_vmap_pass_torch_s_own_checks(generator):
-    tensors = inputs(generator)
-    assert gradcheck(
-        affine,
-        tensors,
-        check_forward_ad=True,
-        check_batched_grad=True,
-        check_batched_forward_grad=True,
-        check_undefined_grad=False,
-    )
-    assert gradgradcheck(affine, tensors, check_undefined_grad=False)
-
-
-def test_an_undefined_gradient_is_passed_on(generator):
-    """Materialising is off, so a branch that the loss does not use arrives as None."""
-    assert gradcheck(affine, inputs(generator), check_undefined_grad=True)
-
-
-@pytest.mark.parametrize("dual", SUBSETS, ids=str)
-def test_forward_mode_for_every_choice_of_tangents(dual, generator):
-    tensors = inputs(generator, grad=False)
-    tangents = [small(generator, *t.shape) for t in tensors]
-
-    def tangent(function):
-        with forward_ad.dual_level():
-            args = [
-                forward_ad.make_dual(t, v) if d else t
-                for t, v, d in zip(tensors, tangents, dual, strict=True)
-            ]
-            return forward_ad.unpack_dual(function(*args)).tangent.clone()
-
-    torch.testing.assert_close(tangent(affine), tangent(linear), rtol=1e-13, atol=1e-13)
-
-
-TRANSFORMS = {
-    "jvp": lambda f, x, v, W, b: jvp(lambda x: f(x, W, b), (x,), (v,))[1],
-    "vjp": lambda f, x, v, W, b: vjp(lambda x: f(x, W, b), x)[1](f(x, W, b))[0],
-    "vmap of jvp": lambda f, x, v, W, b: vmap(
-        lambda t: jvp(lambda x: f(x, W, b), (x,), (t.expand_as(x),))[1]
-    )(torch.eye(3).double()),
-    "jacfwd in W": lambda f, x, v, W, b: jacfwd(lambda W: f(x, W, b))(W),
-    "jacrev in W": lambda f, x, v, W, b: jacrev(lambda W: f(x, W, b))(W),
-    "hessian": lambda f, x, v, W, b: hessian(lambda x: f(x, W, b).square().square().sum())(x),
-    "hessian in W": lambda f, x, v, W, b: hessian(lambda W: f(x, W, b).pow(3).sum())(W),
-    "vmap over weights": lambda f, x, v, W, b: vmap(f)(
-        torch.stack([x, v]), torch.stack([W, 2 * W]), torch.stack([b, -b])
-    ),
-    "vmap over weights, x shared": lambda f, x, v, W, b: vmap(f, in_dims=(None, 0, 0))(
-        x, torch.stack([W, 2 * W]), torch.stack([b, -b])
-    ),
-    "vmap over weights of jvp": lambda f, x, v, W, b: vmap(
-        lambda W, b: jvp(lambda x: f(x, W, b), (x,), (v,))[1]
-    )(torch.stack([W, 2 * W]), torch.stack([b, -b])),
-    "jvp of grad": lambda f, x, v, W, b: jvp(
-        torch.func.grad(lambda x: f(x, W, b).pow(3).sum()), (x,), (v,)
-    )[1],
-    "grad in W of jvp": lambda f, x, v, W, b: torch.func.grad(
-        lambda W: jvp(lambda x: f(x, W, b).pow(2), (x,), (v,))[1].sum()
-    )(W),
-}
-
-
-@pytest.mark.parametrize("function", [affine, models._affine], ids=["rule", "dispatch"])
-@pytest.mark.parametrize("name", TRANSFORMS)
-def test_every_transform_of_it_equals_that_of_torch_s(name, function, generator):
-    x, W, b = inputs(generator, grad=False)
-    v = small(generator, 5, 3)
-    ours, theirs = (TRANSFORMS[name](f, x, v, W, b) for f in (function, linear))
-    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
-
-
-def test_a_decoder_and_its_second_derivatives_equal_one_of_plain_linear_layers(generator):
-    ours = models.build(shape=(5,), latent_dim=3, hidden=(6, 4)).double().decoder
-    layers = [
-        torch.nn.Linear(m.in_features, m.out_features, dtype=torch.float64)
-        if isinstance(m, models.Linear)
-        else m
-        for m in ours
-    ]
-    plain = torch.nn.Sequential(*layers)
-    plain.load_state_dict(ours.state_dict())
-    z = small(generator, 1, 3)
-    assert torch.equal(ours(z), plain(z))
-    for derivative in (jacfwd, jacrev, hessian):
-        torch.testing.assert_close(
-            derivative(ours)(z), derivative(plain)(z), rtol=1e-12, atol=1e-12
-        )
-    parameters = dict(ours.named_parameters())
-
-    def loss(parameters, module):
-        _, J = jvp(lambda z: functional_call(module, parameters, (z,)), (z,), (torch.ones_like(z),))
-        return J.square().sum()
-
-    gradients = [torch.func.grad(loss)(parameters, module) for module in (ours, plain)]
-    for name in parameters:
-        torch.testing.assert_close(gradients[0][name], gradients[1][name], rtol=1e-12, atol=1e-12)
