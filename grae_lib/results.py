@@ -12,7 +12,6 @@ written atomically and nothing is a pickle.
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 import subprocess
@@ -281,7 +280,7 @@ def write_manifest(root: Path = STORE) -> dict[str, str]:
     known = read_manifest(root)
     present = {p.relative_to(root).as_posix(): p for p in _files(root)}
     manifest = {name: known.get(name) or storage.sha256(p) for name, p in present.items()}
-    storage.write_json(Path(root) / "manifest.json", manifest)
+    storage.write_json(Path(root) / "manifest.json", manifest, indent=1)
     return manifest
 
 
@@ -292,8 +291,7 @@ def read_manifest(root: Path = STORE) -> dict[str, str]:
         return {}
     manifest = storage.read_json(path)
     # Written again, an intact manifest gives the same bytes: not one of them is free to change.
-    plain = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-    if not isinstance(manifest, dict) or plain.encode() != path.read_bytes():
+    if not isinstance(manifest, dict) or storage.json_bytes(manifest, 1) != path.read_bytes():
         raise DamagedFile(f"{path} is not a manifest as this library writes it; restore it.")
     return manifest
 

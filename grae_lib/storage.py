@@ -48,9 +48,16 @@ def write_bytes(path: Path, content: bytes) -> None:
         Path(temporary).unlink(missing_ok=True)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write plain values as JSON, sorted and indented so that equal values give equal bytes."""
-    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+def json_bytes(value: Any, indent: int | None = None) -> bytes:
+    """Plain values as JSON, keys sorted, so that equal values give equal bytes."""
+    separators = (",", ":") if indent is None else None
+    text = json.dumps(value, indent=indent, separators=separators, sort_keys=True)
+    return f"{text}\n".encode()
+
+
+def write_json(path: Path, value: Any, indent: int | None = None) -> None:
+    """Write plain values as JSON: on one line, for there are many, or indented."""
+    write_bytes(path, json_bytes(value, indent))
 
 
 def read_json(path: Path) -> Any:
