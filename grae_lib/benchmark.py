@@ -26,6 +26,10 @@ STEPS: dict[str, tuple[objectives.Objective, float | None]] = {
     "GRAE, log-det": (objectives.GRAE(BETA), 5.0),
 }
 
+#: Sizes of sweeps whose steps are timed for the line a + bK, in the setting of mnist-objectives.
+SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24)
+MEDIUM = SETTING | {"hidden": (128, 128)}
+
 #: The sweep is of small models: those are what the many runs of a chapter train.
 SMALL = SETTING | {"hidden": (64, 64)}
 SWEEP_STEPS, SWEEP_BATCH = 40, 64
@@ -91,6 +95,36 @@ def sweep_times(
     return middle - started, _clock(device) - middle
 
 
+def size_times(
+    objective: objectives.Objective, device: torch.device, rounds: int = 5, steps: int = 12
+) -> dict[int, float]:
+    """Seconds a step of sweeps of each of SIZES, median of interleaved rounds."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(4096, *MEDIUM["shape"], generator=generator).to(device)
+
+    def timed(members: int, n: int) -> float:
+        made = [models.build(**MEDIUM, seed=seed) for seed in range(members)]
+        settings = {"batch_size": SWEEP_BATCH, "progress": False, "log_every": n}
+        started = _clock(device)
+        training.fit_sweep(made, x, [objective] * members, steps=n, device=str(device), **settings)
+        return _clock(device) - started
+
+    found: dict[int, list[float]] = {members: [] for members in SIZES}
+    for _ in range(rounds):
+        for members, times in found.items():
+            # What a sweep does once, before its first step, drops out of the difference.
+            short = timed(members, 2)
+            times.append((timed(members, 2 + steps) - short) / steps)
+    return {members: statistics.median(times) for members, times in found.items()}
+
+
+def line(times: dict[int, float], through: tuple[int, int] = (2, 16)) -> tuple[float, float]:
+    """a and b of the line a + b·K through the times of two sizes of sweep, in their unit."""
+    low, high = through
+    slope = (times[high] - times[low]) / (high - low)
+    return times[low] - slope * low, slope
+
+
 def report(device: str = "auto", rounds: int = 15, members: int = 16) -> Iterator[str]:
     """The lines that the command prints, as they are measured.
 
@@ -133,3 +167,15 @@ def report(device: str = "auto", rounds: int = 15, members: int = 16) -> Iterato
             f"{name:<20}{alone:8.2f} s alone{together:8.2f} s as a sweep  {gain:.2f} times the "
             f"throughput  ≥ {target:g}: {'met' if gain >= target else 'missed'}"
         )
+    yield (
+        f"ms a step of a sweep of K models, hidden {MEDIUM['hidden']}, batch {SWEEP_BATCH}, and "
+        "the line a + bK through K = 2 and 16"
+    )
+    for name in ("β-VAE", "GRAE, one column"):
+        found = {k: 1000 * t for k, t in size_times(STEPS[name][0], where).items()}
+        a, b = line(found)
+        yield f"{name}: a = {a:.2f}, b = {b:.2f}"
+        yield f"{'K':>6}{'measured':>10}{'line':>8}{'a model':>9}"
+        for members, milliseconds in found.items():
+            expected = f"{a + b * members:8.1f}" if members > 1 else f"{'–':>8}"
+            yield f"{members:6}{milliseconds:10.1f}{expected}{milliseconds / members:9.2f}"

@@ -97,7 +97,7 @@ def contents(root: Path, *also: str) -> dict[str, bytes]:
         content, name = path.read_bytes(), path.relative_to(root).as_posix()
         if path.suffix == ".json":
             for field in ("seconds", *also):
-                content = re.sub(rb'("%s":) [\d.e+-]+' % field.encode(), rb"\1 0", content)
+                content = re.sub(rb'("%s":) ?[\d.e+-]+' % field.encode(), rb"\1 0", content)
         if name == "manifest.json":
             content = re.sub(rb'(\.json":) "\w{64}"', rb"\1 0", content)
         found[name] = content
