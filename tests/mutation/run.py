@@ -166,8 +166,8 @@ FAULTS = [
     Fault(
         "always the same column",
         "geometry.py",
-        "direction = (index.unsqueeze(-1) == axes).to(z.dtype)",
-        "direction = (index.unsqueeze(-1) * 0 == axes).to(z.dtype)",
+        "chosen = index.unsqueeze(-1) == axes",
+        "chosen = 0 * index.unsqueeze(-1) == axes",
     ),
     # likelihoods
     Fault(
@@ -229,11 +229,22 @@ FAULTS = [
         only("models", "output or config"),
     ),
     Fault(
-        "tangent of the bias left out",
+        "tangents shifted by the bias",
         "models.py",
-        "[bias_tangent.expand(len(x), -1)]",
-        "[0 * bias_tangent.expand(len(x), -1)]",
-        only("models", "forward_mode"),
+        "z, tangents = layer(z), tangents @ layer.weight.mT",
+        "z, tangents = layer(z), layer(tangents)",
+    ),
+    Fault(
+        "slope of the activation left out",
+        "models.py",
+        "tangents = slope * tangents",
+        "tangents = 0 * slope + tangents",
+    ),
+    Fault(
+        "slope taken after the activation",
+        "models.py",
+        "z, slope = jvp(layer, (z,), (torch.ones_like(z),))",
+        "z, slope = jvp(layer, (layer(z),), (torch.ones_like(z),))",
     ),
     # training
     Fault(
