@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from grae_lib import geometry, models, objectives, training
+from grae_lib import geometry, linear_case, models, objectives, training
 from grae_lib.posteriors import kl_to_standard_normal
 
 SPECTRUM = torch.tensor([5.0, 3.0, 1.5, 0.6, 0.3, 0.1], dtype=torch.float64)
@@ -268,6 +268,49 @@ def test_A5_the_stated_numbers():
     """A5: β = .2, d = 4: D* = .6, R* = 4.520221."""
     assert closed_form(0.2)[1] == pytest.approx(0.6, abs=1e-12)
     assert closed_form(0.2)[2] == pytest.approx(4.520221, abs=5e-7)
+
+
+# The library's own closed forms ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("d", [1, 4, 6])
+@pytest.mark.parametrize("beta", [0.05, 0.2, 1.0, 6.0])
+def test_the_library_states_the_same_optimum(beta, d):
+    found = linear_case.optimum(SPECTRUM, beta, d)
+    assert found[:3] == pytest.approx(closed_form(beta, d), rel=1e-13, abs=1e-13)
+    assert found.kept == int((SPECTRUM[:d] > beta).sum())
+
+
+@pytest.mark.parametrize("beta", [0.2, 1.0, 2.0])
+def test_the_library_s_decoder_encoder_and_data_attain_it(beta, generator):
+    x, mean, vectors = linear_case.sample(SPECTRUM, n_examples=20, seed=3)
+    covariance = vectors @ torch.diag(SPECTRUM) @ vectors.T
+    torch.testing.assert_close((x - mean).T @ (x - mean) / len(x), covariance, **EXACT)
+    W = linear_case.best_decoder(vectors, SPECTRUM, beta, D)
+    for form, decoder in (
+        ("columns", W),
+        ("log_det", W),
+        ("log_det", W @ random_rotation(generator)),
+    ):
+        model = linear_case.as_model(decoder, mean, beta)
+        found = mean_terms(objectives.GRAE(beta, form), model, x)["total"]
+        assert found == pytest.approx(closed_form(beta)[0], rel=1e-11)
+    torch.testing.assert_close(linear_case.best_encoder(W, beta), optimal_encoder(W, beta), **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: linear_case.optimum((1, 2), 0.5, 1), "not sorted"),
+        (lambda: linear_case.optimum((2, -1), 0.5, 1), "expected one or more numbers ≥ 0"),
+        (lambda: linear_case.optimum((2, 1), 0.5, 3), "latent_dim=3 was given; expected 1…2"),
+        (lambda: linear_case.optimum((2, 1), 0.0, 1), "beta"),
+        (lambda: linear_case.sample((2, 1), 2), "more than 2 entries"),
+    ],
+)
+def test_the_library_s_closed_forms_refuse_bad_input(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
 
 
 # A6 ------------------------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 import torch
+from scipy import integrate
 
 from grae_lib import data, geometry, models, objectives, posteriors
 from grae_lib import rotations as rot
@@ -86,17 +88,68 @@ def test_the_objective_does_not_change_when_model_and_posterior_turn(nu, generat
     torch.testing.assert_close(value(fit), value(rot.turn(fit, rot.plane_rotation(37))))
 
 
-def test_quadrature_agrees_with_sampling(generator):
+@pytest.mark.parametrize("beta", [0.3, 1.0, 3.0])
+def test_the_objective_is_a_constant_less_a_divergence(beta):
+    """F = β(log Z − KL(q‖p_β)) with p_β ∝ p(z) p(x|z)^{1/β}, on a grid, for a curved decoder."""
+    z = torch.linspace(-12, 12, 40_001, dtype=torch.float64)
+    step = float(z[1] - z[0])
+
+    def log_normal(value, mean, std):
+        return -0.5 * ((value - mean) / std) ** 2 - math.log(std * math.sqrt(2 * math.pi))
+
+    log_prior, log_q = log_normal(z, 0.0, 1.0), log_normal(z, 0.4, 0.5)
+    log_likelihood = log_normal(0.7, torch.tanh(2 * z), 0.4)
+    weight = log_q.exp() * step
+    F = (weight * log_likelihood).sum() - beta * (weight * (log_q - log_prior)).sum()
+    log_joint = log_prior + log_likelihood / beta
+    log_Z = torch.logsumexp(log_joint, 0) + math.log(step)
+    divergence = (weight * (log_q - log_joint + log_Z)).sum()
+    assert float(divergence) > 0.01
+    assert float(F) == pytest.approx(float(beta * (log_Z - divergence)), rel=1e-9)
+
+
+@pytest.mark.parametrize("nu", toy_uniqueness.NONLINEARITIES)
+def test_the_objective_without_sampling_agrees_with_sampling(nu, generator):
     x = torch.randn(1, 3, generator=generator, dtype=torch.float64)
     A = torch.randn(3, 2, generator=generator, dtype=torch.float64)
     b, mean = torch.zeros(3, dtype=torch.float64), torch.tensor([[0.4, -0.2]], dtype=torch.float64)
     factor = torch.tensor([[0.5, 0.0], [0.3, 0.4]], dtype=torch.float64)
-    found = float(rot.toy_negative_elbo(x, A, b, mean, factor, "tanh", 0.5))
+    found = float(rot.toy_negative_elbo(x, A, b, mean, factor, nu, 0.5))
     z = mean + torch.randn(200_000, 2, generator=generator, dtype=torch.float64) @ factor.T
-    costs = 0.5 * (x - torch.tanh(z @ A.T)).square().sum(-1) / 0.25
+    costs = 0.5 * (x - data.NONLINEARITIES[nu](z @ A.T)).square().sum(-1) / 0.25
     rate = float(posteriors.kl_to_standard_normal(mean, (factor @ factor.T)[None]))
     error = float(costs.std()) / math.sqrt(len(costs))
     assert abs(found - rate - float(costs.mean())) < 4.5 * error
+
+
+def test_the_kink_of_the_leaky_relu_is_integrated_in_closed_form():
+    """E ν(y) and E ν(y)² against adaptive integration, on both sides of the kink and far away."""
+    nu = data.NONLINEARITIES["leaky_relu"]
+    mean = torch.tensor([-3.0, -0.2, 0.0, 0.1, 2.0], dtype=torch.float64)
+    std = torch.tensor([0.5, 0.3, 1.0, 0.02, 1.5], dtype=torch.float64)
+    found = rot._leaky_relu_moments(mean, std)
+    for i, (m, s) in enumerate(zip(mean.tolist(), std.tolist(), strict=True)):
+        for power, value in enumerate(found, 1):
+
+            def integrand(t, m=m, s=s, power=power):
+                y = float(nu(torch.tensor(m + s * t, dtype=torch.float64)))
+                return y**power * math.exp(-0.5 * t * t) / math.sqrt(2 * math.pi)
+
+            # The kink is at t = -m/s: integrate on either side of it.
+            cuts = sorted({-12.0, min(max(-m / s, -12.0), 12.0), 12.0})
+            parts = [integrate.quad(integrand, *ends)[0] for ends in itertools.pairwise(cuts)]
+            assert float(value[i]) == pytest.approx(sum(parts), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("nu", ["linear", "tanh", "softplus"])
+def test_sixteen_nodes_suffice_for_smooth_nonlinearities(nu):
+    """At a fit of the toy, 16 nodes and 128 give the same −ELBO to 1e-9 nats."""
+    points, _ = data.toy_model(nu, (2.0, 0.5), n=60, noise_std=SIGMA)
+    fit = rot.fit_toy(points.x, nu, SIGMA, "shared_diagonal", iterations=150)
+    x, factor = points.x.double(), torch.linalg.cholesky(fit.covariance)
+    arguments = x, fit.A, fit.b, x @ fit.C.T + fit.c, factor, nu, SIGMA
+    few, many = (rot.toy_negative_elbo(*arguments, nodes=k).mean() for k in (16, 128))
+    assert float(few) == pytest.approx(float(many), abs=1e-9)
 
 
 def test_refitted_encoders_follow_the_closed_form(linear):
