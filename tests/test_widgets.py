@@ -43,8 +43,9 @@ def decoder_file(path: Path, **about: str) -> Path:
 # --- the bundle -----------------------------------------------------------------------------------
 
 
-def test_bundle_is_made_from_the_sources_as_they_are():
-    line, code = assets.BUNDLE.read_bytes().split(b"\n", 1)
+@pytest.mark.parametrize("kind", static_html.KINDS)
+def test_bundle_is_made_from_the_sources_as_they_are(kind):
+    line, code = assets.bundle(kind).read_bytes().split(b"\n", 1)
     stated = re.fullmatch(rb"/\* sources (\w{64}) code (\w{64}) \*/", line)
     sources = hashlib.sha256()
     for path in sorted((JS / "src").iterdir(), key=lambda p: p.name):
@@ -53,6 +54,11 @@ def test_bundle_is_made_from_the_sources_as_they_are():
     assert stated is not None, again
     assert stated[1].decode() == sources.hexdigest(), f"the bundle is stale; {again}"
     assert stated[2].decode() == hashlib.sha256(code).hexdigest(), f"it was edited; {again}"
+
+
+@pytest.mark.parametrize("kind", static_html.KINDS)
+def test_bundle_takes_at_most_40_kilobytes(kind):
+    assert assets.bundle(kind).stat().st_size <= 40_000
 
 
 def test_bundle_is_the_same_when_bundled_again():
@@ -64,17 +70,22 @@ def test_bundle_is_the_same_when_bundled_again():
     assert done.returncode == 0, done.stderr
 
 
-def test_bundle_loads_nothing_from_elsewhere():
-    code = assets.BUNDLE.read_text(encoding="utf-8")
+@pytest.mark.parametrize("kind", static_html.KINDS)
+def test_bundle_loads_nothing_from_elsewhere(kind):
+    code = assets.bundle(kind).read_text(encoding="utf-8")
     addresses = set(re.findall(r"https?://[^\s\"'`)]+", code))
     assert addresses <= {"http://www.w3.org/2000/svg"}
     assert "import(" not in code
     assert "eval(" not in code
 
 
-def test_classic_script_has_the_exports_of_the_module():
-    script = assets.classic_module()
-    assert re.search(r"globalThis\.graeWidgets=\{[^}]*mountAll:", script)
+@pytest.mark.parametrize("kind", static_html.KINDS)
+def test_classic_script_mounts_and_exports_nothing(kind):
+    script = assets.classic_module(kind)
+    name = re.search(r"var graeMount=([\w$]+);", script)[1]
+    assert re.search(
+        rf"export\{{[^}}]*\b{re.escape(name)} as mountAll", assets.bundle(kind).read_text()
+    )
     assert not re.search(r"\bexport\s*\{", script)
 
 
@@ -131,7 +142,7 @@ def test_kernel_output_is_a_widget_bound_both_ways(figure, kernel):
     shown.widget.set_state({"beta": 0.8})  # what a message from the page does
     assert shown.beta == 0.8
     assert seen == [0.6, 0.8]
-    assert shown.widget._esm == assets.BUNDLE.read_text(encoding="utf-8")
+    assert shown.widget._esm == assets.bundle(figure.kind).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -261,7 +272,7 @@ def test_install_writes_scripts_that_hold_the_files(tmp_path):
     target = assets.install(tmp_path / "grae", tmp_path / "store")
     script = (target / "exp/cpu/one.js").read_text()
     assert base64.b64decode(re.search(r'="(.*)";', script)[1]) == path.read_bytes()
-    assert {"grae-widgets.js", "grae-page.css", "manifest.js", "digits8.js", "explorer.png"} <= {
+    assert {"grae-explorer.js", "grae-page.css", "manifest.js", "digits8.js", "explorer.png"} <= {
         p.name for p in target.iterdir()
     }
 
@@ -290,10 +301,11 @@ def test_sphinx_extension_adds_the_module_to_pages_with_widgets_only(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     page, home = (out / "sub/one.html").read_text(), (out / "index.html").read_text()
-    assert "grae-widgets.js" in page
+    assert "grae-rotation.js" in page
+    assert "grae-explorer.js" not in page
     assert 'src="../_static/grae/rotation.png"' in page
     assert '{"theta": 45}' in page
-    assert "grae-widgets.js" not in home
+    assert "_static/grae/" not in home
     assert (out / "_static/grae/manifest.js").is_file()
 
 

@@ -2,8 +2,8 @@
 
 Pages read everything through classic `<script>` elements, because that alone works both over http
 and over file:// (there `fetch` and `import()` of local files are refused). Weights travel as base64
-that such a script puts on a global object; the module is the committed bundle with its exports
-turned into a global.
+that such a script puts on a global object; each widget's module is its committed bundle, wrapped so
+that it starts where its script stands.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import shutil
 import struct
 from pathlib import Path
 
-#: The committed bundle, pictures and small data of the widgets.
+from .static_html import KINDS, check_kind
+
+#: The committed bundles, pictures and small data of the widgets.
 STATIC = Path(__file__).parent / "static"
-BUNDLE = STATIC / "grae-widgets.mjs"
 #: Stored decoders: <experiment>/<scale>/decoders/<run>.safetensors (see `grae_lib.results`).
 STORE = Path(__file__).parents[1] / "store"
 #: Scales of an experiment, the most thorough first: pages show the first that is there.
@@ -29,7 +30,7 @@ _START = """
 (function () {
   var script = document.currentScript;
   var base = script.src.slice(0, script.src.lastIndexOf("/") + 1);
-  var go = function () { globalThis.graeWidgets.mountAll(base); };
+  var go = function () { graeMount(base); };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", go);
   else go();
 })();
@@ -109,15 +110,20 @@ def as_script(identifier: str, content: bytes) -> str:
     return f'(globalThis.graeData||={{}})[{json.dumps(identifier)}]="{text}";\n'
 
 
-def classic_module() -> str:
-    """The bundle as a classic script: its exports become `globalThis.graeWidgets`."""
-    code = BUNDLE.read_text(encoding="utf-8")
+def bundle(kind: str) -> Path:
+    """The committed module of one widget, which stands alone: book, Jupyter and Colab load it."""
+    check_kind(kind)
+    return STATIC / f"grae-{kind}.mjs"
+
+
+def classic_module(kind: str) -> str:
+    """The bundle of one widget as a classic script that mounts every such widget of its page."""
+    code = bundle(kind).read_text(encoding="utf-8")
     match = re.search(r"export\s*\{([^{}]*)\};?\s*$", code)
-    if match is None:
-        raise ValueError(f"{BUNDLE} does not end in an export list; bundle it again.")
-    names = [re.fullmatch(r"\s*(\S+)\s+as\s+(\S+)\s*", part) for part in match[1].split(",")]
-    pairs = ",".join(f"{name[2]}:{name[1]}" for name in names if name)
-    return f"(()=>{{{code[: match.start()]}globalThis.graeWidgets={{{pairs}}};}})();{_START}"
+    name = match and re.search(r"([\w$]+)\s+as\s+mountAll\b", match[1])
+    if match is None or name is None:
+        raise ValueError(f"{bundle(kind)} does not export mountAll; bundle it again.")
+    return f"(()=>{{{code[: match.start()]}var graeMount={name[1]};{_START}}})();\n"
 
 
 def _write(path: Path, text: str) -> None:
@@ -127,13 +133,14 @@ def _write(path: Path, text: str) -> None:
 
 
 def install(target: Path, store: Path | None = None) -> Path:
-    """Put module, style, pictures, manifest and all decoders into `target`, and return `target`.
+    """Put modules, style, pictures, manifest and all decoders into `target`, and return `target`.
 
     target: usually `<built book>/_static/grae`. Files that are up to date are not written again.
     """
     target = Path(target)
     target.mkdir(parents=True, exist_ok=True)
-    _write(target / "grae-widgets.js", classic_module())
+    for kind in KINDS:
+        _write(target / f"grae-{kind}.js", classic_module(kind))
     for path in [*STATIC.glob("*.png"), *STATIC.glob("*.css")]:
         shutil.copyfile(path, target / path.name)
     decoders = manifest(store)

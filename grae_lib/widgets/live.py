@@ -31,10 +31,10 @@ def _trait(value: Any) -> traitlets.TraitType:
     return trait.tag(sync=True)
 
 
-@lru_cache(maxsize=1)
-def _module() -> str:
+@lru_cache
+def _module(kind: str) -> str:
     # Text rather than a path: anywidget watches files that it is given by path.
-    return assets.BUNDLE.read_text(encoding="utf-8")
+    return assets.bundle(kind).read_text(encoding="utf-8")
 
 
 class _Base(anywidget.AnyWidget):
@@ -62,7 +62,7 @@ class _Base(anywidget.AnyWidget):
 def _class(kind: str, names: tuple[str, ...], types: tuple[str, ...]) -> type[_Base]:
     example = {"str": "", "list": [], "int": 0, "float": 0.0}
     traits = {name: _trait(example[t]) for name, t in zip(names, types, strict=True)}
-    return type(f"Grae{kind.title()}", (_Base,), {"_esm": _module(), **traits})
+    return type(f"Grae{kind.title()}", (_Base,), {"_esm": _module(kind), **traits})
 
 
 def build_widget(

@@ -1,7 +1,7 @@
 """Sphinx extension: live widgets in the built book. List it as `grae_lib.widgets.sphinx`.
 
-It copies module, weights and pictures to `_static/grae/`, adds the module to the pages that hold a
-widget and to no other, tells kernels that a static page is being built (`GRAE_STATIC=1`), and
+It copies modules, weights and pictures to `_static/grae/`, adds to each page the modules of the
+widgets that it holds and no other, tells kernels that a static page is being built (`GRAE_STATIC=1`), and
 defines the directive
 
     ```{grae-widget} explorer
@@ -56,7 +56,9 @@ def _add_to_page(app, pagename, templatename, context, doctree) -> None:
         return
     context["body"] = body.replace(static_html.PLACE, context["pathto"](FOLDER, 1))
     app.add_css_file("grae/grae-page.css")
-    app.add_js_file("grae/grae-widgets.js", loading_method="defer")
+    for kind in static_html.KINDS:
+        if f'data-grae="{kind}"' in body:
+            app.add_js_file(f"grae/grae-{kind}.js", loading_method="defer")
 
 
 def setup(app) -> dict:

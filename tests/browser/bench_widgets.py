@@ -15,7 +15,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 from standalone import ARGUMENTS, READY, executable, served, write_decoders, write_page
 
-from grae_lib.widgets import assets
+from grae_lib.widgets import assets, static_html
 
 UPDATE = """async () => {
     const { grae } = document.querySelector('[data-grae]');
@@ -47,9 +47,10 @@ TRAIN = """async () => {
 
 def main() -> None:
     """Print one table."""
-    module = assets.BUNDLE.read_bytes()
-    packed = len(gzip.compress(module, 9))
-    print(f"module {len(module):,} bytes, {packed:,} compressed as servers send it")
+    for kind in static_html.KINDS:
+        module = assets.bundle(kind).read_bytes()
+        packed = len(gzip.compress(module, 9))
+        print(f"{kind}: module {len(module):,} bytes, {packed:,} compressed as servers send it")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         root = Path(folder)
         chromium = playwright.chromium.launch(executable_path=executable(), args=ARGUMENTS)

@@ -27,7 +27,7 @@ PAGE = """<!doctype html><html lang="en" data-theme="light"><head><meta charset=
 <style>body {{ font-family: system-ui, sans-serif; max-width: 780px; margin: 0 auto; padding: 8px }}
 html[data-theme=dark] body {{ background: #121417; color: #ddd }}</style></head>
 <body><main><h1>Widgets</h1>{body}</main>
-<script defer src="_static/grae/grae-widgets.js"></script></body></html>"""
+{scripts}</body></html>"""
 
 
 def executable() -> str | None:
@@ -70,7 +70,9 @@ def write_page(
     blocks = [static_html.block(kind, state) for kind, state in widgets]
     body = "\n".join(blocks).replace(static_html.PLACE, "_static/grae/")
     page = root / f"{name}.html"
-    page.write_text(PAGE.format(body=body), encoding="utf-8")
+    kinds = sorted({kind for kind, _ in widgets})
+    scripts = "".join(f'<script defer src="_static/grae/grae-{k}.js"></script>' for k in kinds)
+    page.write_text(PAGE.format(body=body, scripts=scripts), encoding="utf-8")
     return page
 
 

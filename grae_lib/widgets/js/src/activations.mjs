@@ -26,27 +26,27 @@ const cdf = (a) => 0.5 * (1 + erf(a / Math.SQRT2));
 const pdf = (a) => Math.exp(-0.5 * a * a) / Math.sqrt(2 * Math.PI);
 
 export const activations = {
-  identity: { f: (a) => a, d1: () => 1, d2: () => 0 },
-  tanh: { f: Math.tanh, d1: (a, y) => 1 - y * y, d2: (a, y) => -2 * y * (1 - y * y) },
-  sigmoid: { f: sigma, d1: (a, y) => y * (1 - y), d2: (a, y) => y * (1 - y) * (1 - 2 * y) },
-  softplus: {
-    f: (a) => (a > 20 ? a : Math.log1p(Math.exp(a))),
-    d1: (a) => (a > 20 ? 1 : sigma(a)),
-    d2: (a) => (a > 20 ? 0 : sigma(a) * sigma(-a)),
-  },
-  relu: { f: (a) => (a > 0 ? a : 0), d1: (a) => (a > 0 ? 1 : 0), d2: () => 0 },
+  identity: { f: (a) => a, d1: () => 1 },
+  tanh: { f: Math.tanh, d1: (a, y) => 1 - y * y },
+  sigmoid: { f: sigma, d1: (a, y) => y * (1 - y) },
+  softplus: { f: (a) => (a > 20 ? a : Math.log1p(Math.exp(a))), d1: (a) => (a > 20 ? 1 : sigma(a)) },
+  relu: { f: (a) => (a > 0 ? a : 0), d1: (a) => (a > 0 ? 1 : 0) },
   // The slope of the library (data.LEAKY_RELU_SLOPE), not PyTorch's default.
-  leaky_relu: { f: (a) => (a > 0 ? a : 0.2 * a), d1: (a) => (a > 0 ? 1 : 0.2), d2: () => 0 },
-  elu: {
-    f: (a) => (a > 0 ? a : Math.expm1(a)),
-    d1: (a, y) => (a > 0 ? 1 : y + 1),
-    d2: (a, y) => (a > 0 ? 0 : y + 1),
-  },
-  gelu: {
-    f: (a) => a * cdf(a),
-    d1: (a) => cdf(a) + a * pdf(a),
-    d2: (a) => (2 - a * a) * pdf(a),
-  },
+  leaky_relu: { f: (a) => (a > 0 ? a : 0.2 * a), d1: (a) => (a > 0 ? 1 : 0.2) },
+  elu: { f: (a) => (a > 0 ? a : Math.expm1(a)), d1: (a, y) => (a > 0 ? 1 : y + 1) },
+  gelu: { f: (a) => a * cdf(a), d1: (a) => cdf(a) + a * pdf(a) },
+};
+
+// Apart from the others, because only training and the expansions need it.
+export const second = {
+  identity: () => 0,
+  tanh: (a, y) => -2 * y * (1 - y * y),
+  sigmoid: (a, y) => y * (1 - y) * (1 - 2 * y),
+  softplus: (a) => (a > 20 ? 0 : sigma(a) * sigma(-a)),
+  relu: () => 0,
+  leaky_relu: () => 0,
+  elu: (a, y) => (a > 0 ? 0 : y + 1),
+  gelu: (a) => (2 - a * a) * pdf(a),
 };
 
 export function activation(name) {

@@ -270,7 +270,6 @@ export function geometry(G, d, beta, family, blockSize) {
     factor,
     covariance: inverseFromFactor(factor, d),
     logDet: logDet(G, d, beta, d),
-    blockBound: family === "block" ? logDet(G, d, beta, blockSize) : null,
     columnBound: logDet(G, d, beta, 1),
     traceBound: d * Math.log1p(trace / (d * beta)),
   };

@@ -4,7 +4,8 @@ import * as E from "./engine.mjs";
 import { normals } from "./linalg.mjs";
 import { loadDecoder, loadManifest } from "./store.mjs";
 import {
-  button, choice, fmt, h, legend, logGrid, panel, picture, Plot, select, Shell, slider, svg, zName,
+  attributes, button, choice, describe, fmt, h, legend, logGrid, panel, picture, Plot, range, select,
+  Shell, slider, svg, zName,
 } from "./ui.mjs";
 
 const METHODS = {
@@ -13,7 +14,8 @@ const METHODS = {
   beta_vae_block: "β-VAE, block Σ",
   grae_log_det: "GRAE, log-det",
   grae_columns: "GRAE, columns",
-  grae_one_column: "GRAE, one column",
+  // The columns' objective, with one column drawn at random in each step of training.
+  grae_one_column: "GRAE, columns (one drawn a step)",
   live: "this model",
 };
 const LIMIT = 3.5;
@@ -26,7 +28,6 @@ const defaults = {
 
 export function explorer(context) {
   const { model } = context;
-  let manifest = [];
   let entries = [];
   let decoder = null;
   let shown = null; // id of the decoder on the page
@@ -49,48 +50,46 @@ export function explorer(context) {
     label: "β, weight of the KL", name: "beta", values: [1],
     on: (v) => shell.set(live() ? { beta: v } : { beta: v, z: [] }),
   });
-  const strip = h("div", { class: "grae-strip", role: "group", "aria-label": "Test image to encode" });
-  const original = picture("The encoded test image", "100%");
-  const decoded = picture("The decoded image", "100%");
-  const captionX = h("figcaption", {}, "x");
+  const strip = h("div.strip", { role: "group", "aria-label": "Test image to encode" });
+  const original = picture("The encoded test image");
+  const decoded = picture("The decoded image");
+  const captionX = h("figcaption", "x");
   const padX = select({ label: "across", name: "axis-x", options: [], on: (v) => axis(0, +v) });
   const padY = select({ label: "up", name: "axis-y", options: [], on: (v) => axis(1, +v) });
+  const square = { width: 250, height: 236, equal: true };
   const pad = new Plot({
-    width: 250, height: 236, x: "", y: "", equal: true, pad: [8, 8, 24, 30],
-    label: "Pad over two latents",
+    ...square, x: "", y: "", pad: [8, 8, 24, 30], label: "Pad over two latents",
   });
-  const sliders = h("div", { class: "grae-sliders" });
-  const tiles = h("div", { class: "grae-tiles" });
+  const sliders = h("div.sliders");
+  const tiles = h("div.tiles");
   const family = choice({
     label: "Family of q(z|x)",
-    options: [["full", "full"], ["block", "block"], ["diagonal", "diagonal"]],
+    options: ["full", "block", "diagonal"].map((v) => [v, v]),
     on: (v) => shell.set({ family: v }),
   });
   const block = select({
     label: "Block size", name: "block_size", options: [], on: (v) => shell.set({ block_size: +v }),
   });
   const heat = (name) => {
-    const canvas = picture(name, "100%");
+    const canvas = picture(name);
     const bar = h("canvas", { "aria-hidden": "true" });
     const [lo, hi] = [h("span"), h("span")];
-    return { canvas, bar, lo, hi, el: [canvas, h("div", { class: "grae-scale" }, lo, bar, hi)] };
+    return { canvas, bar, lo, hi, el: [canvas, h("div.scale", lo, bar, hi)] };
   };
   const metric = heat("Metric G");
   const sigma = heat("Covariance Σ");
   const ellipse = new Plot({
-    width: 250, height: 236, x: "steepest direction of G", y: "second steepest", equal: true,
-    pad: [8, 8, 38, 46], label: "Ellipses of the posterior",
+    ...square, x: "steepest direction of G", y: "second steepest", pad: [8, 8, 38, 46], label: "Ellipses of the posterior",
   });
   ellipse.el.style.maxWidth = "340px"; // one of three small pictures, also where it stands alone
-  const grid = (label) => picture(label, "100%");
-  const posterior = grid("Eight samples of the posterior, decoded");
-  const prior = grid("Sixteen samples of the prior, decoded");
+  const posterior = picture("Eight samples of the posterior, decoded");
+  const prior = picture("Sixteen samples of the prior, decoded");
   const noise = button("New noise", () => shell.set({ seed: get("seed") + 1 }));
   const term = (symbol, name, color) => {
-    const value = h("b", {}, "–");
+    const value = h("b", "–");
     const mark = svg("line", { x1: 1, x2: 13, y1: 5, y2: 5, class: `grae-mark ${color}`, style: "stroke-width:8" });
     const swatch = color && svg("svg", { width: 14, height: 10, "aria-hidden": true }, mark);
-    return { value, el: h("div", { class: "grae-term" }, value, swatch || null, " ", name, h("br"), symbol) };
+    return { value, el: h("div.term", value, swatch || null, " ", name, h("br"), symbol) };
   };
   const terms = {
     distortion: term("½‖x − g(z)‖²", "distortion", "blue"),
@@ -99,32 +98,35 @@ export function explorer(context) {
     total: term("sum of the three", "GRAE", ""),
   };
   const parts = ["blue", "orange", "green"].map((c) => h("i", { style: `background:var(--${c})` }));
-  const bounds = h("small", {});
+  const bounds = h("small");
 
   shell.body.append(
-    h("div", { class: "grae-wide" }, h("div", { class: "grae-controls" }, method, beta), strip),
+    h("div.wide", h("div.controls", method, beta), strip),
     panel("Image", "white is 1",
-      h("div", { class: "grae-pair" },
-        h("figure", {}, captionX, original),
-        h("figure", {}, h("figcaption", {}, "g(z), decoded"), decoded)),
-      h("figcaption", { class: "grae-gap" }, "eight samples of q(z|x), decoded"), posterior),
-    panel("Latent z", "drag, or arrow keys", pad.el, h("div", { class: "grae-pair" }, padX, padY)),
+      h("div.pair",
+        h("figure", captionX, original),
+        h("figure", h("figcaption", "g(z), decoded"), decoded)),
+      h("figcaption.gap", "eight samples of q(z|x), decoded"), posterior),
+    panel("Latent z", "drag, or arrow keys", pad.el, h("div.pair", padX, padY)),
     panel("All latents", null, sliders),
     panel("Columns of the Jacobian J = ∂g/∂z",
       "what a small step in each latent adds (orange) or takes away (blue); bar and number: the norm ‖∂g/∂zᵢ‖",
       tiles),
-    h("div", { class: "grae-wide grae-row grae-low" }, family, block),
+    h("div.wide.row.low", family, block),
     panel("Metric G = JᵀJ", null, metric.el),
     panel("Covariance Σ", null, sigma.el),
     panel("Standard deviations", null, ellipse.el,
       legend(["blue", "this family"], ["orange dash", "full Σ"], ["soft dots", "prior"])),
     panel("GRAE at this point", "nats, summed over the pixels",
-      h("div", { class: "grae-terms" }, Object.values(terms).map((t) => t.el)),
-      h("div", { class: "grae-stack", "aria-hidden": "true" }, parts), bounds),
+      h("div.terms", Object.values(terms).map((t) => t.el)),
+      h("div.stack", { "aria-hidden": "true" }, parts), bounds),
     panel("Samples of the prior", "sixteen, decoded", noise, prior),
   );
   for (const i of [4, 9, 10]) shell.body.children[i].classList.add("grae-wide");
   for (const i of [6, 7]) shell.body.children[i].classList.add("grae-half");
+
+  const gray = (canvas, x, w, k) => paint(canvas, x, w, k, shell.maps.gray, 0, 1);
+  const signed = (canvas, x, w, k, most) => paint(canvas, x, w, k, shell.maps.signed, -most, most);
 
   // --- state ------------------------------------------------------------------------------------
   function axis(which, value) {
@@ -148,9 +150,7 @@ export function explorer(context) {
     const [i, j] = get("axes");
     move({ [i]: x, [j]: y });
   });
-  pad.el.setAttribute("tabindex", "0");
-  pad.el.setAttribute("role", "slider");
-  pad.el.setAttribute("data-lm-suppress-shortcuts", "true");
+  attributes(pad.el, { tabindex: 0, role: "slider", "data-lm-suppress-shortcuts": true });
   pad.el.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowDown: [1, -1], ArrowUp: [1, 1] }[event.key];
     if (!step) return;
@@ -198,32 +198,32 @@ export function explorer(context) {
     const sameDigits = decoder?.digits.length === next.digits.length && next !== decoder && !live();
     decoder = next;
     if (fresh) {
-      const names = Array.from({ length: d }, (_, i) => [i, zName(i)]);
+      const names = range(d, (i) => [i, zName(i)]);
       padX.options(names);
       padY.options(names);
       sliders.replaceChildren(...names.map(([i, name]) =>
         slider({ label: name, name: `z${i + 1}`, min: -LIMIT, max: LIMIT, step: 0.05, format: fixed, on: (v) => move({ [i]: v }) }),
       ));
       tiles.replaceChildren(...names.map(([, name]) => {
-        const canvas = picture(`Jacobian column ${name}`, "100%");
+        const canvas = picture(`Jacobian column ${name}`);
         const value = h("span");
         const bar = h("i");
         return Object.assign(
-          h("div", { class: "grae-tile" }, canvas, h("div", { class: "grae-bar", "aria-hidden": "true" }, bar), h("b", {}, name, value)),
+          h("div.tile", canvas, h("div.bar", { "aria-hidden": "true" }, bar), h("b", name, value)),
           { canvas, value, bar },
         );
       }));
-      block.options(Array.from({ length: d }, (_, i) => i + 1).filter((b) => d % b === 0).map((b) => [b, b]));
+      block.options(range(d, (i) => i + 1).filter((b) => d % b === 0).map((b) => [b, b]));
       pad.marks.replaceChildren();
       pad.named = {};
     }
     if (!sameDigits) {
       strip.hidden = !next.digits.length;
       strip.replaceChildren(...next.digits.map((x, i) => {
-        const canvas = h("canvas", { class: "grae-image", style: "--size:30px" });
-        paint(canvas, x, next.width, next.height, shell.maps.gray, 0, 1);
-        return h("button", {
-          type: "button", class: "grae-pick", "aria-label": `Encode test image ${i + 1}`,
+        const canvas = h("canvas.image", { style: "width:30px" });
+        gray(canvas, x, next.width, next.height);
+        return h("button.pick", {
+          type: "button", "aria-label": `Encode test image ${i + 1}`,
           onclick: () => shell.set({ digit: i, z: [] }),
         }, canvas);
       }));
@@ -263,20 +263,20 @@ export function explorer(context) {
 
     const digit = Math.min(get("digit"), decoder.digits.length - 1);
     const x = decoder.digits[digit];
-    if (x) paint(original, x, width, height, shell.maps.gray, 0, 1);
-    paint(decoded, image, width, height, shell.maps.gray, 0, 1);
+    if (x) gray(original, x, width, height);
+    gray(decoded, image, width, height);
     captionX.textContent = x ? "x, encoded" : "no x";
     strip.childNodes.forEach((el, i) => el.setAttribute("aria-pressed", i === digit));
 
     drawPad(z);
     sliders.childNodes.forEach((el, i) => el.set(z[i]));
-    const norms = Array.from({ length: d }, (_, i) => Math.sqrt(G[i * d + i]));
+    const norms = range(d, (i) => Math.sqrt(G[i * d + i]));
     const top = largest(norms) || 1;
-    const range = largest(J) || 1;
+    const most = largest(J) || 1;
     const column = new Float64Array(n);
     tiles.childNodes.forEach((el, i) => {
       for (let k = 0; k < n; k++) column[k] = J[k * d + i];
-      paint(el.canvas, column, width, height, shell.maps.signed, -range, range);
+      signed(el.canvas, column, width, height, most);
       el.bar.style.transform = `scaleX(${norms[i] / top})`;
       el.value.textContent = fmt(norms[i]);
     });
@@ -290,7 +290,7 @@ export function explorer(context) {
     const key = `${shown}|${get("seed")}`;
     if (key !== priorKey) {
       const draws = normals(get("seed"));
-      mosaic(prior, decoder.decode(Array.from({ length: 16 }, () => draws.fill(d))), 8);
+      mosaic(prior, decoder.decode(range(16, () => draws.fill(d))), 8);
       priorKey = key;
     }
 
@@ -331,23 +331,20 @@ export function explorer(context) {
       el.classList.toggle("thin", !now);
     });
     pad.dot("z", "point", z[i], z[j], 8);
-    const text = `${zName(i)} ${fmt(z[i])}, ${zName(j)} ${fmt(z[j])}`;
-    const { el } = pad;
-    el.setAttribute("aria-valuenow", z[i]);
-    el.setAttribute("aria-valuemin", -LIMIT);
-    el.setAttribute("aria-valuemax", LIMIT);
-    el.setAttribute("aria-valuetext", text);
+    attributes(pad.el, {
+      "aria-valuenow": z[i], "aria-valuemin": -LIMIT, "aria-valuemax": LIMIT,
+      "aria-valuetext": `${zName(i)} ${fmt(z[i])}, ${zName(j)} ${fmt(z[j])}`,
+    });
   }
 
   function drawHeat(heat, M, d) {
     const m = largest(M) || 1;
-    paint(heat.canvas, M, d, d, shell.maps.signed, -m, m);
-    const ramp = Float64Array.from({ length: 64 }, (_, i) => i / 31.5 - 1);
-    paint(heat.bar, ramp, 64, 1, shell.maps.signed, -1, 1);
+    signed(heat.canvas, M, d, d, m);
+    signed(heat.bar, range(64, (i) => i / 31.5 - 1), 64, 1, 1);
     heat.lo.textContent = fmt(-m);
     heat.hi.textContent = fmt(m);
-    heat.canvas.setAttribute(
-      "aria-label",
+    describe(
+      heat.canvas,
       `${heat === metric ? "Metric" : "Covariance"}, ${d} by ${d}, largest entry ${fmt(m)}`,
     );
   }
@@ -374,8 +371,8 @@ export function explorer(context) {
     ellipse.ellipse("prior", "soft dots thin", [1, 0, 0, 1]);
     ellipse.ellipse("own", "blue", own);
     ellipse.ellipse("full", "orange dash", full);
-    ellipse.el.setAttribute(
-      "aria-label",
+    describe(
+      ellipse.el,
       `Posterior in the plane where the image changes most: standard deviations ` +
         `${fmt(Math.sqrt(full[0]))} and ${fmt(Math.sqrt(full[3]))} for the full family, ` +
         `${fmt(Math.sqrt(own[0]))} and ${fmt(Math.sqrt(own[3]))} for this family.`,
@@ -394,7 +391,7 @@ export function explorer(context) {
       for (let y = 0; y < k; y++) data.set(image.subarray(y * w, (y + 1) * w), (y0 + y) * W + x0);
     });
     canvas.style.aspectRatio = `${W}/${H}`;
-    paint(canvas, data, W, H, shell.maps.gray, 0, 1);
+    gray(canvas, data, W, H);
   }
 
   // --- start ------------------------------------------------------------------------------------
@@ -408,11 +405,10 @@ export function explorer(context) {
   } else {
     loadManifest(model).then((all) => {
       const name = get("collection") || Object.keys(all)[0];
-      manifest = all[name];
-      if (!manifest?.length) {
+      entries = all[name] || [];
+      if (!entries.length) {
         throw new Error(`No decoders are stored under "${name}"; there are ${Object.keys(all).join(", ") || "none"}.`);
       }
-      entries = manifest;
       const methods = [...new Set(entries.map((e) => e.method))];
       method.options(methods.map((m) => [m, METHODS[m] || m.replace(/_/g, " ")]));
       if (!methods.includes(get("method"))) {

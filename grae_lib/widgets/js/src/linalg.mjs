@@ -77,21 +77,16 @@ export function eigenSymmetric(A, d) {
         const t = (theta < 0 ? -1 : 1) / (Math.abs(theta) + Math.hypot(theta, 1));
         const c = 1 / Math.hypot(t, 1);
         const s = t * c;
+        const turn = (A, i, j) => {
+          const a = A[i];
+          const b = A[j];
+          A[i] = c * a - s * b;
+          A[j] = s * a + c * b;
+        };
+        for (let k = 0; k < d; k++) turn(M, k * d + p, k * d + q);
         for (let k = 0; k < d; k++) {
-          const a = M[k * d + p];
-          const b = M[k * d + q];
-          M[k * d + p] = c * a - s * b;
-          M[k * d + q] = s * a + c * b;
-        }
-        for (let k = 0; k < d; k++) {
-          const a = M[p * d + k];
-          const b = M[q * d + k];
-          M[p * d + k] = c * a - s * b;
-          M[q * d + k] = s * a + c * b;
-          const v = V[k * d + p];
-          const w = V[k * d + q];
-          V[k * d + p] = c * v - s * w;
-          V[k * d + q] = s * v + c * w;
+          turn(M, p * d + k, q * d + k);
+          turn(V, k * d + p, k * d + q);
         }
       }
     }

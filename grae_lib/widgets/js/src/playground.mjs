@@ -1,12 +1,17 @@
 // Playground: an autoencoder with two latents, trained here, under three objectives.
-import { labelColors, paint } from "./colors.mjs";
+import { paint } from "./colors.mjs";
 import { eigenSymmetric, parseSafetensors, pullbackMetric } from "./engine.mjs";
 import { loadFile } from "./store.mjs";
 import { roll, Trainer } from "./training.mjs";
-import { button, choice, fmt, h, legend, logGrid, panel, picture, Plot, select, Shell, slider } from "./ui.mjs";
+import { button, choice, describe, fmt, h, legend, logGrid, panel, picture, Plot, select, Shell, slider } from "./ui.mjs";
 
 const defaults = { data: "digits", objective: "grae_log_det", beta: 0.05, lr: 0.005, seed: 0 };
 const OBJECTIVES = { ae: "plain autoencoder", beta_vae: "β-VAE, diagonal Σ", grae_log_det: "GRAE, log-det" };
+// Ten colours that stay apart for labels 0 … 9: Okabe and Ito's eight, and two of Tol's.
+const labelColors = [
+  "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9",
+  "#d55e00", "#999933", "#882255", "#7f7f7f", "#44aa99",
+];
 const SIDE = 9; // images along one edge of the manifold
 const FIELD = 7; // ellipses along one edge of the latent plane
 
@@ -24,27 +29,27 @@ export function playground(context) {
   };
   const play = button("Play", () => run(!playing));
   play.classList.add("grae-main");
-  const count = h("span", { class: "grae-value" });
+  const count = h("span.value");
   const speed = h("small");
-  const latent = picture("Latent space", "100%");
-  const manifold = picture("Decoded manifold", "100%");
+  const latent = picture("Latent space");
+  const manifold = picture("Decoded manifold");
   latent.classList.add("grae-flat");
   const chart = new Plot({ width: 560, height: 190, x: "steps", y: "nats", label: "Loss terms", pad: [8, 12, 34, 46] });
-  const value = () => h("b", {}, "–");
+  const value = () => h("b", "–");
   const terms = { distortion: value(), prior: value(), regularizer: value(), total: value() };
   const colors = { distortion: "blue", prior: "orange", regularizer: "green", total: "" };
   const range = h("small");
   const lossPanel = panel("Loss terms", "running mean over batches",
-    h("div", { class: "grae-terms" }, Object.entries(terms).map(([k, b]) => h("div", { class: "grae-term" }, b, k))),
+    h("div.terms", Object.entries(terms).map(([k, b]) => h("div.term", b, k))),
     chart.el, legend(...Object.entries(colors).map(([k, c]) => [c, k])));
   lossPanel.classList.add("grae-wide");
   const manifoldNote = h("small");
   shell.body.append(
-    h("div", { class: "grae-wide grae-controls" }, Object.values(fields)),
-    h("div", { class: "grae-wide grae-row" }, play,
+    h("div.wide.controls", Object.values(fields)),
+    h("div.wide.row", play,
       button("Step", () => { run(false); advance(1); shell.schedule(); }),
       button("Start again", () => { run(false); key = ""; shell.schedule(); }),
-      h("span", {}, "steps: ", count), speed),
+      h("span", "steps: ", count), speed),
     panel("Latent space", "codes by label; an ellipse: steps that change the output equally", latent, range),
     panel("Decoded manifold", null, manifold, manifoldNote),
     lossPanel,
@@ -144,8 +149,8 @@ export function playground(context) {
     speed.textContent = trainer.steps && rate ? `${Math.round(rate)} steps/s` : "";
     range.textContent = `both axes from ${fmt(-reach)} to ${fmt(reach)}`;
     manifoldNote.textContent = s.data === "digits" ? "g(z) over the same square" : "dots: data; net: g(z) over the same square";
-    latent.setAttribute("aria-label", `Codes of ${labels.length} examples in a plane of ±${fmt(reach)} after ${trainer.steps} steps`);
-    manifold.setAttribute("aria-label", `The decoder's output over the plane after ${trainer.steps} steps`);
+    describe(latent, `Codes of ${labels.length} examples in a plane of ±${fmt(reach)} after ${trainer.steps} steps`);
+    describe(manifold, `The decoder's output over the plane after ${trainer.steps} steps`);
     shell.numbers = { steps: trainer.steps, terms: trainer.terms, rate, trainer };
     shell.complete = true;
   }
@@ -259,7 +264,7 @@ export function playground(context) {
     const settled = all.slice(Math.floor(all.length / 8)).map(([, v]) => v.total).sort((a, b) => a - b);
     chart.frame(0, last, 0, 1.25 * Math.max(settled[Math.floor(0.95 * settled.length)], 1e-3));
     for (const k in colors) chart.line(k, colors[k], history.map(([step, v]) => [step, v[k]]));
-    chart.el.setAttribute("aria-label", t ? `Loss terms: distortion ${fmt(t.distortion)}, prior ${fmt(t.prior)}, regularizer ${fmt(t.regularizer)} nats` : "Loss terms: no step yet");
+    describe(chart.el, t ? `Loss terms: distortion ${fmt(t.distortion)}, prior ${fmt(t.prior)}, regularizer ${fmt(t.regularizer)} nats` : "Loss terms: no step yet");
   }
 
   async function fetchDigits() {

@@ -1,7 +1,7 @@
 // Rotation: turning the latent space changes nothing in the model p(x), yet a mean-field posterior
 // pays for it. Four latents with orthogonal columns of J; two of them are turned into each other.
 import * as E from "./engine.mjs";
-import { choice, fmt, h, legend, logGrid, panel, Plot, Shell, slider, zName } from "./ui.mjs";
+import { choice, fmt, h, legend, logGrid, panel, Plot, range, Shell, slider, zName } from "./ui.mjs";
 
 const D = 4;
 const OTHERS = [1.2, 0.8];
@@ -61,22 +61,22 @@ export function rotation(context) {
   const ellipse = new Plot({ width: 250, height: 236, x: "", y: "", equal: true, pad: [8, 8, 38, 48], label: "Posteriors" });
   const table = h("tbody");
   shell.body.append(
-    h("div", { class: "grae-wide grae-controls" }, Object.values(fields)),
-    h("div", { class: "grae-panel grae-grow" },
-      h("div", { class: "grae-head" }, "Cost of the family along θ", h("small", {}, "drag to turn; rings: the closed form")),
+    h("div.wide.controls", Object.values(fields)),
+    h("div.panel.grow",
+      h("div.head", "Cost of the family along θ", h("small", "drag to turn; rings: the closed form")),
       curve.el,
       legend(["orange", "mean-field"], ["purple dash", "blocks {z₁,z₂}, {z₃,z₄}"], ["blue", "full"], ["point hollow", "closed form"])),
     panel("Posterior, one standard deviation", null, ellipse.el,
       legend(["blue", "true (full)"], ["orange", "mean-field"], ["purple dash", "block"])),
-    h("table", { class: "grae-table grae-wide" },
-      h("thead", {}, h("tr", {}, ["at this θ", "−ELBO term (nats)", "above full (nats)"].map((t) => h("th", { scope: "col" }, t)))),
+    h("table.table.wide",
+      h("thead", h("tr", ["at this θ", "−ELBO term (nats)", "above full (nats)"].map((t) => h("th", { scope: "col" }, t)))),
       table),
   );
 
   function draw() {
     const s = shell.state();
     for (const k in fields) fields[k].set(s[k]);
-    const angles = Array.from({ length: 91 }, (_, i) => i);
+    const angles = range(91);
     const all = angles.map((a) => gaps(s, a));
     const top = Math.max(...all.map((g) => g.field), 0.02) * 1.15;
     curve.frame(0, 90, -0.06 * top, top);
@@ -102,7 +102,7 @@ export function rotation(context) {
     ellipse.ellipse("field", "orange", field);
     ellipse.ellipse("block", "purple dash", block);
     table.replaceChildren(...[["full", 0], ["blocks of two", now.block], ["mean-field", now.field]].map(([name, gap]) =>
-      h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, fmt(now.full + gap, 5)),
+      h("tr", h("th", { scope: "row" }, name), h("td", fmt(now.full + gap, 5)),
         h("td", { "data-gap": gap }, fmt(Math.abs(gap) < 1e-12 ? 0 : gap, 4))),
     ));
     shell.numbers = { ...now, closed: closedGap(s, s.theta) };

@@ -1,6 +1,6 @@
 // Taylor: E_q of the distortion by quadrature, against its expansions around the mean of q.
-import { activation } from "./activations.mjs";
-import { fmt, h, legend, logGrid, panel, Plot, select, Shell, slider } from "./ui.mjs";
+import { activation, second } from "./activations.mjs";
+import { fmt, h, legend, logarithmic, logGrid, panel, Plot, range, select, Shell, slider } from "./ui.mjs";
 
 // A small one-dimensional network with fixed weights: [input weight, bias, output weight] a unit.
 const UNITS = [[2.2, 1.9, 0.9], [-1.6, 0.5, -0.8], [3, -0.6, 1.1], [1.3, -2.1, -1.4], [-2.5, -3.2, 0.7]];
@@ -15,7 +15,7 @@ export function makeDecoder(name) {
   return {
     g: sum((a) => act.f(a)),
     d1: sum((a, w) => w * act.d1(a, act.f(a))),
-    d2: sum((a, w) => w * w * act.d2(a, act.f(a))),
+    d2: sum((a, w) => w * w * second[name](a, act.f(a))),
     kinks: name === "relu" ? UNITS.map(([w, b]) => -b / w) : [],
   };
 }
@@ -66,7 +66,7 @@ export function taylor(context) {
   const top = new Plot({ ...size, x: "z", y: "g(z)", label: "Decoder" });
   const middle = new Plot({ ...size, x: "z", y: "½(x − g(z))² (nats)", label: "Distortion" });
   const bottom = new Plot({
-    width: 560, height: 220, x: "β", y: "error of the expectation", logX: true, logY: true, label: "Errors against β", pad: [10, 12, 36, 52],
+    width: 560, height: 220, x: "β", y: "error of the expectation", scaleX: logarithmic, scaleY: logarithmic, label: "Errors against β", pad: [10, 12, 36, 52],
   });
   top.drag((z) => shell.set({ mean: Math.max(-2.5, Math.min(2.5, Math.round(20 * z) / 20)) }));
   bottom.drag((b) => fields.beta.set(b) || shell.set({ beta: BETAS[+fields.beta.input.value] }));
@@ -74,14 +74,14 @@ export function taylor(context) {
   const wide = panel("|approximation − truth| (nats)", "straight lines are powers of β; drag to choose β", bottom.el,
     legend(["soft dots", "first order"], ["blue", "second order"], ["orange dash", "Gauss–Newton"]));
   wide.classList.add("grae-wide");
-  const kinkNote = h("small", {}, "vertical dashes: kinks of the ReLU, which a quadratic cannot see");
+  const kinkNote = h("small", "vertical dashes: kinks of the ReLU, which a quadratic cannot see");
   shell.body.append(
-    h("div", { class: "grae-wide grae-controls" }, Object.values(fields)),
+    h("div.wide.controls", Object.values(fields)),
     panel("Decoder and posterior", "residual: x − g(mean)", top.el, legend(["", "g(z)"], ["soft dash", "x"], ["area", "q(z|x)"]), kinkNote),
     panel("Distortion around the mean", null, middle.el,
       legend(["", "true"], ["soft dots", "first"], ["blue", "second"], ["orange dash", "Gauss–Newton"])),
-    h("table", { class: "grae-table grae-wide" },
-      h("thead", {}, h("tr", {}, ["expected distortion", "nats", "error"].map((t) => h("th", { scope: "col" }, t)))), rows),
+    h("table.table.wide",
+      h("thead", h("tr", ["expected distortion", "nats", "error"].map((t) => h("th", { scope: "col" }, t)))), rows),
     wide,
   );
 
@@ -95,7 +95,7 @@ export function taylor(context) {
     const m = s.mean;
     const sd = Math.sqrt(e.variance);
     kinkNote.hidden = !decoder.kinks.length;
-    const zs = Array.from({ length: 241 }, (_, i) => -3 + i / 40);
+    const zs = range(241, (i) => -3 + i / 40);
     const values = zs.map(g);
     const [lo, hi] = [Math.min(...values, e.x), Math.max(...values, e.x)];
     const room = 0.12 * (hi - lo) + 0.1;
@@ -133,8 +133,8 @@ export function taylor(context) {
     rows.replaceChildren(...[
       ["true, by quadrature", "truth"], ["first order", "first"], ["second order", "second"], ["Gauss–Newton", "newton"],
     ].map(([name, k]) =>
-      h("tr", {}, h("th", { scope: "row" }, name), h("td", { [`data-${k}`]: e[k] }, fmt(e[k], 5)),
-        h("td", {}, k === "truth" ? "" : fmt(e[k] - e.truth)))));
+      h("tr", h("th", { scope: "row" }, name), h("td", { [`data-${k}`]: e[k] }, fmt(e[k], 5)),
+        h("td", k === "truth" ? "" : fmt(e[k] - e.truth)))));
     shell.numbers = e;
     shell.say(`β ${fmt(s.beta)}: expected distortion ${fmt(e.truth, 4)}, second order ${fmt(e.second, 4)}, Gauss–Newton ${fmt(e.newton, 4)} nats.`);
   }

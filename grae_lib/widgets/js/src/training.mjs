@@ -4,7 +4,7 @@
 // one matrix product. Reverse mode through y = f(a), t' = f'(a)·t gives
 //   ∂t = f'(a)·∂t',   ∂a = f'(a)·∂y + f''(a)·Σ t·∂t',
 // which is all that the gradient of a function of the Jacobian needs.
-import { activation } from "./activations.mjs";
+import { activation, second } from "./activations.mjs";
 import { cholesky, inverseFromFactor, logDetFromFactor, normals } from "./linalg.mjs";
 
 export const objectives = ["ae", "beta_vae", "grae_log_det"];
@@ -76,6 +76,7 @@ class Network {
   constructor(sizes, hidden, last, tangents) {
     this.d = tangents;
     this.needsInput = tangents > 0;
+    const names = sizes.slice(1).map((_, i) => (i === sizes.length - 2 ? last : hidden));
     this.layers = sizes.slice(1).map((m, i) => ({
       k: sizes[i],
       m,
@@ -83,7 +84,7 @@ class Network {
       b: new Float64Array(m),
       gW: new Float64Array(m * sizes[i]),
       gb: new Float64Array(m),
-      act: activation(i === sizes.length - 2 ? last : hidden),
+      act: { ...activation(names[i]), d2: second[names[i]] },
     }));
     this.rows = 0;
   }

@@ -2,28 +2,38 @@
 import { maps } from "./colors.mjs";
 
 // The style sheet, put here by index.mjs: the bundler reads it as text, plain node could not.
-export const style = { css: "" };
+export const style = { kind: "", css: "" };
 
-export function h(tag, props = {}, ...children) {
+// h("div.wide", { title: "…" }, child, …): classes get the prefix grae-, properties may be left out.
+// "div." is the widget's own root, of class grae.
+export function h(name, ...children) {
+  const [tag, ...classes] = name.split(".");
   const el = document.createElement(tag);
+  const props = children[0]?.constructor === Object ? children.shift() : {};
   // JupyterLab takes arrow keys for itself unless the very element in focus says no.
   if (/^(input|select|button)$/.test(tag)) el.setAttribute("data-lm-suppress-shortcuts", "true");
   for (const [k, v] of Object.entries(props)) {
     if (k.startsWith("on")) el.addEventListener(k.slice(2), v);
-    else if (k === "class") el.className = v;
-    else if (k in el && k !== "list" && k !== "role") el[k] = v;
+    else if (k in el && k !== "role") el[k] = v;
     else el.setAttribute(k, v);
   }
   el.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+  for (const c of classes) el.classList.add(c ? `grae-${c}` : "grae");
   return el;
 }
 const SVG = "http://www.w3.org/2000/svg";
-export function svg(tag, props = {}, ...children) {
-  const el = document.createElementNS(SVG, tag);
-  for (const [k, v] of Object.entries(props)) el.setAttribute(k, v);
+export function attributes(el, props) {
+  for (const k in props) el.setAttribute(k, props[k]);
+  return el;
+}
+export function svg(tag, props, ...children) {
+  const el = attributes(document.createElementNS(SVG, tag), props);
   el.append(...children);
   return el;
 }
+// What a screen reader says of an element.
+export const describe = (el, text) => attributes(el, { "aria-label": text });
+export const range = (n, f = (i) => i) => Array.from({ length: n }, (_, i) => f(i));
 
 // Three significant digits with a true minus sign; large and small numbers stay readable.
 export function fmt(v, digits = 3) {
@@ -46,7 +56,7 @@ let serial = 0;
 // A labelled range input. `values` (an array) makes it step through a grid instead of min … max.
 export function slider({ label, name, min = 0, max, step, values, format = fmt, unit = "", on }) {
   const id = `grae-${++serial}`;
-  const shown = h("span", { class: "grae-value" });
+  const shown = h("span.value");
   const input = h("input", {
     type: "range", id, min: values ? 0 : min, max: values ? values.length - 1 : max,
     step: values ? 1 : step, "data-name": name || label,
@@ -56,14 +66,12 @@ export function slider({ label, name, min = 0, max, step, values, format = fmt, 
     const text = format(of()) + unit;
     shown.textContent = text;
     input.setAttribute("aria-valuetext", text);
-    const t = (+input.value - +input.min) / (+input.max - +input.min || 1);
-    input.style.setProperty("--at", `${100 * t}%`);
   };
   input.addEventListener("input", () => {
     show();
     on(of());
   });
-  const el = h("div", { class: "grae-slider" }, h("label", { htmlFor: id }, label), shown, input);
+  const el = h("div.slider", h("label", { htmlFor: id }, label), shown, input);
   el.input = input;
   el.set = (v) => {
     let at = v;
@@ -100,7 +108,7 @@ export const logGrid = (from, to) => {
 
 export function select({ label, name, options, on }) {
   const input = h("select", { "data-name": name || label, onchange: () => on(input.value) });
-  const el = h("label", { class: "grae-select" }, h("span", {}, label), input);
+  const el = h("label.select", h("span", label), input);
   el.set = (v) => {
     input.value = String(v);
   };
@@ -120,57 +128,67 @@ export function choice({ label, options, on }) {
   const inputs = options.map(([value]) =>
     h("input", { type: "radio", name: group, value, onchange: () => on(value) }),
   );
-  const el = h(
-    "fieldset", { class: "grae-choice" }, h("legend", {}, label),
-    h("div", {}, options.map(([, text], i) => h("label", {}, inputs[i], h("span", {}, text)))),
+  const el = h("fieldset.choice", h("legend", label),
+    h("div", options.map(([, text], i) => h("label", inputs[i], h("span", text)))),
   );
   el.set = (v) => inputs.forEach((input) => (input.checked = input.value === String(v)));
   return el;
 }
 
 export const button = (text, on, props = {}) =>
-  h("button", { type: "button", class: "grae-button", onclick: on, ...props }, text);
+  h("button.button", { type: "button", onclick: on, ...props }, text);
 
 export const panel = (title, note, ...children) =>
-  h(
-    "div", { class: "grae-panel" },
-    h("div", { class: "grae-head" }, title, note && h("small", {}, note)), ...children,
-  );
+  h("div.panel", h("div.head", title, note && h("small", note)), ...children);
 
-export const picture = (label, size) =>
-  h("canvas", { class: "grae-image", role: "img", "aria-label": label, style: `--size:${size}` });
+export const picture = (label) => h("canvas.image", { role: "img", "aria-label": label });
 
-function niceTicks(lo, hi, count) {
-  const raw = (hi - lo) / count;
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw);
-  const out = [];
-  for (let i = Math.ceil(lo / step - 1e-9); i * step <= hi + 1e-9 * step; i++) out.push(i * step);
-  return out;
-}
 const tick = (v) => String(+v.toPrecision(3)).replace("-", "−");
+// A scale: to and from the numbers that a plot is linear in, ticks in [lo, hi], their text.
+const linear = {
+  to: (v) => v,
+  from: (v) => v,
+  text: tick,
+  ticks(lo, hi, count) {
+    const raw = (hi - lo) / count;
+    const power = 10 ** Math.floor(Math.log10(raw));
+    const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw);
+    const out = [];
+    for (let i = Math.ceil(lo / step - 1e-9); i * step <= hi + 1e-9 * step; i++) out.push(i * step);
+    return out;
+  },
+};
+export const logarithmic = {
+  to: (v) => Math.log10(Math.max(v, 1e-300)),
+  from: (v) => 10 ** v,
+  text: (v) => (v >= 1e-3 && v <= 1e3 ? tick(v) : fmt(v).replace(/^1(\.0+)?·/, "")),
+  ticks(lo, hi) {
+    const all = [];
+    const every = Math.ceil((Math.log10(hi) - Math.log10(lo)) / 6);
+    for (let e = Math.ceil(Math.log10(lo) - 1e-9); 10 ** e <= hi * 1.001; e += every) all.push(10 ** e);
+    return all;
+  },
+};
 
 // An SVG with axes. frame() sets the range, line(), area(), dot() and the like update named marks.
 export class Plot {
-  constructor({ width = 340, height = 230, x, y, label, logX, logY, equal, pad }) {
-    Object.assign(this, { width, height, logX, logY, equal, label });
+  constructor({ width = 340, height = 230, x, y, label, scaleX = linear, scaleY = linear, equal, pad }) {
+    Object.assign(this, { width, height, scaleX, scaleY, equal });
     const [top, right, bottom, left] = pad || [10, 12, 36, 46];
     this.box = { left, top, right: width - right, bottom: height - bottom };
     this.axes = svg("g", { class: "grae-axes" });
-    this.marks = svg("g");
-    this.clip = `grae-clip-${++serial}`;
-    this.marks.setAttribute("clip-path", `url(#${this.clip})`);
+    const id = `grae-clip-${++serial}`;
+    this.marks = svg("g", { "clip-path": `url(#${id})` });
     const b = this.box;
-    const clip = svg("clipPath", { id: this.clip }, svg("rect", {
+    const clip = svg("clipPath", { id }, svg("rect", {
       x: b.left, y: b.top, width: b.right - b.left, height: b.bottom - b.top,
     }));
     this.el = svg(
-      "svg", { viewBox: `0 0 ${width} ${height}`, role: "img", class: `grae-plot${width > 400 ? " grae-big" : ""}` },
+      "svg", { viewBox: `0 0 ${width} ${height}`, role: "img", class: `grae-plot${width > 400 ? " grae-big" : ""}`, "aria-label": label },
       clip, this.axes, this.marks,
       (this.nameX = svg("text", { x: (b.left + b.right) / 2, y: height - 4 }, x)),
       (this.nameY = svg("text", { transform: `translate(11 ${(b.top + b.bottom) / 2}) rotate(-90)` }, y)),
     );
-    this.el.setAttribute("aria-label", label);
     this.named = {};
   }
 
@@ -183,52 +201,38 @@ export class Plot {
     const b = this.box;
     if (this.equal) {
       // One unit is equally long on both axes.
-      const need = (x1 - x0) / (b.right - b.left);
-      const has = (y1 - y0) / (b.bottom - b.top);
-      const grow = (need < has ? has / need : need / has) - 1;
-      if (need < has) [x0, x1] = [x0 - (grow * (x1 - x0)) / 2, x1 + (grow * (x1 - x0)) / 2];
-      else [y0, y1] = [y0 - (grow * (y1 - y0)) / 2, y1 + (grow * (y1 - y0)) / 2];
+      const [w, h] = [b.right - b.left, b.bottom - b.top];
+      const half = Math.max((x1 - x0) / w, (y1 - y0) / h) / 2;
+      const [x, y] = [(x0 + x1) / 2, (y0 + y1) / 2];
+      [x0, x1, y0, y1] = [x - half * w, x + half * w, y - half * h, y + half * h];
     }
-    const lx = this.logX ? Math.log10 : (v) => v;
-    const ly = this.logY ? (v) => Math.log10(Math.max(v, 1e-300)) : (v) => v;
-    const sx = (b.right - b.left) / (lx(x1) - lx(x0));
-    const sy = (b.bottom - b.top) / (ly(y1) - ly(y0));
-    this.x = (v) => b.left + sx * (lx(v) - lx(x0));
-    this.y = (v) => b.bottom - sy * (ly(v) - ly(y0));
-    this.fromX = (px) => (this.logX ? 10 ** (lx(x0) + (px - b.left) / sx) : x0 + (px - b.left) / sx);
-    this.fromY = (py) => y0 + (b.bottom - py) / sy;
-    this.range = [x0, x1, y0, y1];
-    const key = this.range.map((v) => v.toPrecision(6)).join();
+    const { scaleX: X, scaleY: Y } = this;
+    const sx = (b.right - b.left) / (X.to(x1) - X.to(x0));
+    const sy = (b.bottom - b.top) / (Y.to(y1) - Y.to(y0));
+    this.x = (v) => b.left + sx * (X.to(v) - X.to(x0));
+    this.y = (v) => b.bottom - sy * (Y.to(v) - Y.to(y0));
+    this.fromX = (px) => X.from(X.to(x0) + (px - b.left) / sx);
+    this.fromY = (py) => Y.from(Y.to(y0) + (b.bottom - py) / sy);
+    const key = [x0, x1, y0, y1].map((v) => v.toPrecision(6)).join();
     if (key === this.key) return;
     this.key = key;
     const parts = [];
-    const decades = (a, z) => {
-      const all = [];
-      const every = Math.ceil((Math.log10(z) - Math.log10(a)) / 6);
-      for (let e = Math.ceil(Math.log10(a) - 1e-9); 10 ** e <= z * 1.001; e += every) all.push(10 ** e);
-      return all;
-    };
-    const logTick = (v) => (v >= 1e-3 && v <= 1e3 ? tick(v) : fmt(v).replace(/^1(\.0+)?·/, ""));
-    const count = (b.right - b.left) / (this.equal ? 48 : 70);
-    for (const v of this.logX ? decades(x0, x1) : niceTicks(x0, x1, count)) {
+    for (const v of X.ticks(x0, x1, (b.right - b.left) / (this.equal ? 48 : 70))) {
       const p = this.x(v);
       parts.push(svg("line", { x1: p, x2: p, y1: b.top, y2: b.bottom }));
-      parts.push(svg("text", { x: p, y: b.bottom + 15 }, this.logX ? logTick(v) : tick(v)));
+      parts.push(svg("text", { x: p, y: b.bottom + 15 }, X.text(v)));
     }
-    for (const v of this.logY ? decades(y0, y1) : niceTicks(y0, y1, (b.bottom - b.top) / 40)) {
+    for (const v of Y.ticks(y0, y1, (b.bottom - b.top) / 40)) {
       const p = this.y(v);
       parts.push(svg("line", { x1: b.left, x2: b.right, y1: p, y2: p }));
-      parts.push(
-        svg("text", { x: b.left - 5, y: p + 4, class: "grae-end" }, this.logY ? logTick(v) : tick(v)),
-      );
+      parts.push(svg("text", { x: b.left - 5, y: p + 4, class: "grae-end" }, Y.text(v)));
     }
     this.axes.replaceChildren(...parts);
   }
 
   mark(name, tag, style, props) {
     const el = (this.named[name] ??= this.marks.appendChild(svg(tag, { class: `grae-mark ${style}` })));
-    for (const [k, v] of Object.entries(props)) el.setAttribute(k, v);
-    return el;
+    return attributes(el, props);
   }
 
   line(name, style, points, close = "") {
@@ -250,7 +254,7 @@ export class Plot {
     const l11 = Math.sqrt(a);
     const l21 = b / l11;
     const l22 = Math.sqrt(Math.max(c - l21 * l21, 0));
-    const points = Array.from({ length: 61 }, (_, i) => {
+    const points = range(61, (i) => {
       const t = (i / 60) * 2 * Math.PI;
       return [x + l11 * Math.cos(t), y + l21 * Math.cos(t) + l22 * Math.sin(t)];
     });
@@ -279,18 +283,19 @@ export class Plot {
 }
 
 export const legend = (...items) =>
-  h("div", { class: "grae-legend" }, items.map(([style, text]) => {
+  h("div.legend", items.map(([style, text]) => {
     const line = svg("line", { x1: 1, x2: 21, y1: 6, y2: 6, class: `grae-mark ${style}` });
-    return h("span", {}, svg("svg", { width: 22, height: 12, "aria-hidden": true }, line), text);
+    return h("span", svg("svg", { width: 22, height: 12, "aria-hidden": true }, line), text);
   }));
 
-function isDark(el) {
+const DARK = "(prefers-color-scheme: dark)";
+function isDark() {
   const root = document.documentElement;
   if (root.dataset.theme) return root.dataset.theme === "dark";
   const jupyter = document.body.dataset.jpThemeLight;
   if (jupyter) return jupyter === "false";
   if (root.hasAttribute("theme")) return root.getAttribute("theme") === "dark"; // Colab
-  return matchMedia("(prefers-color-scheme: dark)").matches;
+  return matchMedia(DARK).matches;
 }
 
 const encode = (v) => (Array.isArray(v) ? v.map((x) => +x.toFixed(3)).join(",") : String(v));
@@ -324,24 +329,21 @@ function saveBlob(blob, name) {
 // A picture of what is shown: the live element, its canvases as images, inside an SVG.
 async function download(root, name) {
   const { width, height } = root.getBoundingClientRect();
+  // A copy has the attributes only: put there what the reader chose.
+  for (const c of root.querySelectorAll("input,option")) {
+    attributes(c, { value: c.value });
+    c.toggleAttribute("checked", !!c.checked);
+    c.toggleAttribute("selected", !!c.selected);
+  }
   const copy = root.cloneNode(true);
   const canvases = root.querySelectorAll("canvas");
   copy.querySelectorAll("canvas").forEach((c, i) => {
-    const img = h("img", { src: canvases[i].toDataURL(), alt: "" });
-    img.className = c.className;
-    img.setAttribute("style", c.getAttribute("style") || "");
-    c.replaceWith(img);
-  });
-  const before = root.querySelectorAll("input,select");
-  copy.querySelectorAll("input,select").forEach((c, i) => {
-    if (c.type === "radio") c.toggleAttribute("checked", before[i].checked);
-    else if (c.tagName === "SELECT") c.selectedOptions[0]?.setAttribute("selected", "");
-    else c.setAttribute("value", before[i].value);
-    if (c.tagName === "SELECT") [...c.options].forEach((o, k) => o.toggleAttribute("selected", k === before[i].selectedIndex));
+    const { className, style } = c;
+    c.replaceWith(h("img", { src: canvases[i].toDataURL(), alt: "", className, style: style.cssText }));
   });
   copy.querySelectorAll(".grae-tools").forEach((e) => e.remove());
   const font = getComputedStyle(root).fontFamily;
-  const body = h("div", { style: `font-family:${font};font-size:16px` }, h("style", {}, style.css), copy);
+  const body = h("div", { style: `font-family:${font};font-size:16px` }, h("style", style.css), copy);
   const markup = new XMLSerializer().serializeToString(body);
   const text =
     `<svg xmlns="${SVG}" width="${width}" height="${height}">` +
@@ -368,7 +370,8 @@ export class Shell {
     Object.assign(this, { model, el, signal, defaults, draw });
     const home = el.getRootNode();
     const target = home === document || !home.host ? document.head : home;
-    if (!target.querySelector("style[data-for=grae]")) target.append(h("style", { "data-for": "grae" }, style.css));
+    const sheet = `grae-${style.kind}`;
+    if (!target.querySelector(`style[data-for=${sheet}]`)) target.append(h("style", { "data-for": sheet }, style.css));
     this.name = model.get("name") || model.get("kind");
     this.initial = {};
     for (const k in defaults) this.initial[k] = model.get(k) ?? defaults[k];
@@ -376,37 +379,35 @@ export class Shell {
     for (const [k, v] of Object.entries({ ...this.initial, ...this.linked })) {
       if (model.get(k) === undefined || this.linked?.[k] !== undefined) model.set(k, v);
     }
-    this.status = h("div", { class: "grae-status", role: "status" });
-    this.error = h("div", { class: "grae-error", role: "alert", hidden: true });
-    this.body = h("div", { class: "grae-body" });
-    const tools = h("div", { class: "grae-tools" }, [
+    this.status = h("div.status", { role: "status" });
+    this.error = h("div.error", { role: "alert", hidden: true });
+    this.body = h("div.body");
+    const tools = h("div.tools", [
       model.url && button("Copy link", () => this.copyLink()),
       button("Reset", () => this.reset()),
       button("Save picture", () => download(this.root, `grae-${this.name}`)),
     ]);
-    this.root = h(
-      "div", { class: "grae", role: "group", "aria-label": title },
-      h("div", { class: "grae-top" }, h("div", { class: "grae-title" }, title), tools),
+    this.root = h("div.", { role: "group", "aria-label": title },
+      h("div.top", h("div.title", title), tools),
       this.error, this.body, this.status,
     );
-    this.themed();
-    const watch = new MutationObserver(() => this.themed());
+    const themed = () => this.themed();
+    themed();
+    const watch = new MutationObserver(themed);
     watch.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme", "theme"] });
     watch.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
-    const media = matchMedia("(prefers-color-scheme: dark)");
-    const onMedia = () => this.themed();
-    media.addEventListener("change", onMedia);
+    const ending = new AbortController();
+    const until = { signal: ending.signal };
+    matchMedia(DARK).addEventListener("change", themed, until);
     this.changed = () => this.schedule();
     for (const k in defaults) model.on(`change:${k}`, this.changed);
-    const onHash = () => {
+    addEventListener("hashchange", () => {
       const state = model.url && readHash(this.name, defaults);
       if (state) this.set(state, false);
-    };
-    addEventListener("hashchange", onHash);
+    }, until);
     this.cleanup = () => {
       watch.disconnect();
-      media.removeEventListener("change", onMedia);
-      removeEventListener("hashchange", onHash);
+      ending.abort();
       for (const k in defaults) model.off(`change:${k}`, this.changed);
       cancelAnimationFrame(this.frame);
       this.stopped = true;
@@ -453,7 +454,7 @@ export class Shell {
       await navigator.clipboard.writeText(url);
       this.say("The link to this state is on the clipboard.", true);
     } catch {
-      const input = h("input", { class: "grae-link", readOnly: true, value: url, "aria-label": "Link" });
+      const input = h("input.link", { readOnly: true, value: url, "aria-label": "Link" });
       this.link = input;
       this.status.before(input);
       input.select();
@@ -468,7 +469,7 @@ export class Shell {
   }
 
   themed() {
-    const dark = isDark(this.el);
+    const dark = isDark();
     if (this.dark === dark) return;
     this.dark = dark;
     this.maps = maps(dark);
