@@ -1,8 +1,8 @@
 """Sphinx extension: live widgets in the built book. List it as `grae_lib.widgets.sphinx`.
 
 It copies modules, weights and pictures to `_static/grae/`, adds to each page the modules of the
-widgets that it holds and no other, tells kernels that a static page is being built (`GRAE_STATIC=1`), and
-defines the directive
+widgets that it holds and no other, tells kernels that a static page is being built
+(`GRAE_STATIC=1`), and defines the directive
 
     ```{grae-widget} explorer
     :state: {"beta": 0.2, "method": "grae_log_det"}

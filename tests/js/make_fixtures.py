@@ -2,8 +2,8 @@
 
 python tests/js/make_fixtures.py DIRECTORY
 
-One safetensors file an activation with 50 random decoders, points, β and families (engine.test.mjs)
-and one with losses and gradients of three objectives (training.test.mjs). Nothing is committed: the
+Two safetensors files an activation with 50 random decoders, points, β and families (engine.test.mjs):
+weights in float32 and, as the store holds them, in float16. And one with losses and gradients of three objectives (training.test.mjs). Nothing is committed: the
 tests make the files anew, so that the page is compared with the library as it is.
 """
 
@@ -27,8 +27,10 @@ def linear_layers(module: torch.nn.Module) -> list[torch.nn.Module]:
     return [layer for layer in module.modules() if hasattr(layer, "weight")]
 
 
-def engine_cases(activation: str, architecture: str = "mlp") -> tuple[dict, dict]:
-    """Tensors `<case>/…` and the metadata of one file."""
+def engine_cases(
+    activation: str, architecture: str = "mlp", dtype: torch.dtype = torch.float32
+) -> tuple[dict, dict]:
+    """Tensors `<case>/…` and the metadata of one file; the library uses the very same weights."""
     conv = architecture == "conv"
     d, shape = 4, ((1, 8, 8) if conv else (1, 3, 3))
     hidden = (4, 3) if conv else (8, 6)
@@ -44,7 +46,7 @@ def engine_cases(activation: str, architecture: str = "mlp") -> tuple[dict, dict
         for i, layer in enumerate(linear_layers(model.decoder)):
             # PyTorch's own first weights give nearly flat decoders: larger ones test more.
             for name in ("weight", "bias"):
-                value = 1.5 * getattr(layer, name).detach()
+                value = (1.5 * getattr(layer, name).detach()).to(dtype)
                 getattr(layer, name).data = value.double()
                 tensors[f"{case}/{i}.{name}"] = value.clone()
         z = torch.randn(1, d, generator=generator)
@@ -70,7 +72,7 @@ def engine_cases(activation: str, architecture: str = "mlp") -> tuple[dict, dict
         })  # fmt: skip
     tensors = {
         k: v.detach().double().contiguous() if k.split("/")[1] in ("x_hat", "J", "G", "covariance")
-        else v.detach().float().contiguous()
+        else v.detach().contiguous()
         for k, v in tensors.items()
     }  # fmt: skip
     meta = {"activation": activation, "latent_dim": d, "shape": shape, "cases": settings}
@@ -120,11 +122,12 @@ def main(directory: str) -> None:
     root = Path(directory)
     root.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
-    for activation in models.ACTIVATIONS:
-        tensors, meta = engine_cases(activation)
-        save_file(tensors, root / f"engine_{activation}.safetensors", meta)
-    tensors, meta = engine_cases("tanh", "conv")
-    save_file(tensors, root / "engine_conv.safetensors", meta)
+    decoders = {name: (name, "mlp") for name in models.ACTIVATIONS} | {"conv": ("tanh", "conv")}
+    for name, (activation, architecture) in decoders.items():
+        for dtype in (torch.float32, torch.float16):
+            tensors, meta = engine_cases(activation, architecture, dtype)
+            bits = torch.finfo(dtype).bits
+            save_file(tensors, root / f"engine{bits}_{name}.safetensors", meta)
     for activation, output in [("tanh", "identity"), ("softplus", "sigmoid"), ("gelu", "tanh")]:
         tensors, meta = training_cases(activation, output)
         save_file(tensors, root / f"training_{activation}.safetensors", meta)
