@@ -2,9 +2,10 @@
 
 python tests/js/make_fixtures.py DIRECTORY
 
-Two safetensors files an activation with 50 random decoders, points, β and families (engine.test.mjs):
-weights in float32 and, as the store holds them, in float16. And one with losses and gradients of three objectives (training.test.mjs). Nothing is committed: the
-tests make the files anew, so that the page is compared with the library as it is.
+Two safetensors files an activation with 50 random decoders, points, β and families
+(engine.test.mjs): weights in float32 and, as the store holds them, in float16. Besides, losses and
+gradients of three objectives (training.test.mjs). Nothing is committed: the tests make the files
+anew, so that the page is compared with the library as it is.
 """
 
 from __future__ import annotations
