@@ -88,6 +88,11 @@ def jacobian_column(decoder: Decoder, z: Tensor, index: int | Tensor) -> tuple[T
         # An index that is none of the axes must not pass for a column of zeros; NaN also works
         # inside a sweep, where nothing can be raised.
         direction = chosen.to(z.dtype).masked_fill(~chosen.any(-1, keepdim=True), torch.nan)
+    return directional(decoder, z, direction)
+
+
+def directional(decoder: Decoder, z: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """Value x̂ (B, n) and J·v (B, n) for a direction v (B, d) at each z (B, d): one tangent pass."""
     if isinstance(decoder, MLPDecoder):
         return decoder.push_forward(z, direction)
     return jvp(decoder, (z,), (direction,))

@@ -15,6 +15,9 @@ loss is the same after β → βσ², divided by σ² (oracle A1).
     [1] A. Kumar, B. Poole. On Implicit Regularization in β-VAEs. ICML 2020.
     [2] P. Ghosh et al. From Variational to Deterministic Autoencoders. ICLR 2020.
     [3] S. Rifai et al. Contractive Auto-Encoders. ICML 2011.
+    [4] Y. Yoshida, T. Miyato. Spectral Norm Regularization for Improving the Generalizability of
+        Deep Learning. 2017. arXiv:1705.10941.
+    [5] A. Gropp, M. Atzmon, Y. Lipman. Isometric Autoencoders. 2020. arXiv:2006.09289.
 """
 
 from __future__ import annotations
@@ -377,6 +380,68 @@ class RAE_GP(Deterministic):
     def _decode(self, model, x, z, noise, weights):
         x_hat, J = geometry.jacobian(model.decoder, z)
         return x_hat, 0.5 * weights["weight"] * J.square().sum((-2, -1))
+
+
+class SpectralAE(Deterministic):
+    """Distortion + (β/2)‖h‖² + (weight/2) times a squared spectral norm of the decoder.
+
+    penalty:
+      "jacobian"  σ_max(J_g(h))², the longest that a unit step of the latents becomes; d tangent
+                  passes. Ours: the pointwise counterpart of the next.
+      "layers"    Σ_l σ_max(W_l)² over the decoder's matrices [4], kernels flattened to matrices
+                  (out or in channels × the rest); no tangent pass. For activations with slopes in
+                  [−1, 1] the product of σ_max(W_l) bounds σ_max(J_g) of an MLP at every code.
+    """
+
+    PENALTIES = ("jacobian", "layers")
+
+    def __init__(
+        self,
+        beta: float,
+        weight: float = 1e-2,
+        penalty: str = "jacobian",
+        likelihood: str = "gaussian",
+    ):
+        _check_weight(weight)
+        if penalty not in self.PENALTIES:
+            raise ValueError(
+                f"penalty {penalty!r} is unknown; choose one of {', '.join(self.PENALTIES)}."
+            )
+        super().__init__(beta, likelihood, weight=weight)
+        self.penalty = penalty
+
+    def _decode(self, model, x, z, noise, weights):
+        if self.penalty == "jacobian":
+            x_hat, J = geometry.jacobian(model.decoder, z)
+            squared = torch.linalg.eigvalsh(geometry.pullback_metric(J))[..., -1]
+            return x_hat, 0.5 * weights["weight"] * squared
+        x_hat = model.decoder(z)
+        matrices = [p.flatten(1) for p in model.decoder.parameters() if p.ndim > 1]
+        squared = sum(torch.linalg.svdvals(W)[..., 0].square() for W in matrices)
+        return x_hat, 0.5 * weights["weight"] * squared * torch.ones_like(x_hat[:, 0])
+
+
+class IsometricAE(Deterministic):
+    """Distortion + (β/2)‖h‖² + (weight/2)·(‖J_g(h) u‖ − 1)² with u uniform on the unit sphere [5].
+
+    Zero in the mean over u iff JᵀJ = I: the decoder keeps lengths. One tangent pass. Of [5] this is
+    the decoder's term, taken at the codes of the data; their encoder term is left out.
+    """
+
+    def __init__(self, beta: float, weight: float = 1.0, likelihood: str = "gaussian"):
+        _check_weight(weight)
+        super().__init__(beta, likelihood, weight=weight)
+
+    def noise(self, batch: int, latent_dim: int, generator: torch.Generator | None) -> Terms:
+        u = _normal(batch, latent_dim, generator)["epsilon"]
+        return {"direction": u / u.norm(dim=-1, keepdim=True)}
+
+    def _decode(self, model, x, z, noise, weights):
+        x_hat, pushed = geometry.directional(model.decoder, z, noise["direction"])
+        # The length of a zero vector has no gradient; the smallest number that a square holds does.
+        tiny = torch.finfo(pushed.dtype).tiny
+        length = (pushed.square().sum(-1) + tiny).sqrt()
+        return x_hat, 0.5 * weights["weight"] * (length - 1).square()
 
 
 class ContractiveAE(Objective):
