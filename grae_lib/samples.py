@@ -19,8 +19,10 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -271,6 +273,64 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
     sample = torch.tensor(values, dtype=torch.float64)
     half = student_quantile(level, len(values) - 1) * float(sample.std()) / math.sqrt(len(values))
     return float(sample.mean()), half
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A method's samples against the reference's at one β, in one of `Ruler.measure`'s numbers.
+
+    value, reference: means over all seeds and draws. draws: mean difference and half width for seed
+    0, over draws of the latents: nothing of training is in it. seeds: the same over seeds, each the
+    mean of its draws: training and latents together; None where there is one seed only.
+    """
+
+    beta: float
+    value: float
+    reference: float
+    draws: tuple[float, float]
+    seeds: tuple[float, float] | None
+    count: int
+
+
+def compare(
+    records: Sequence[Mapping[str, Any]],
+    metric: str,
+    method: str,
+    reference: str,
+    level: float = 0.95,
+) -> list[Comparison]:
+    """Paired comparisons at every β, from records of the experiment `mnist-samples`.
+
+    Pairs share the latents of a draw, and the order of the data and first weights of a seed.
+    """
+    values = {
+        tuple(r["job"]["labels"][k] for k in ("method", "beta", "seed")): torch.tensor(
+            r["metrics"][metric], dtype=torch.float64
+        )
+        for r in records
+        if metric in r["metrics"]
+    }
+    found = []
+    for beta in sorted({b for m, b, _ in values if m == method}):
+        pairs = {
+            s: (values[method, beta, s], values[reference, beta, s])
+            for m, b, s in sorted(values)
+            if (m, b) == (method, beta) and (reference, beta, s) in values
+        }
+        if 0 not in pairs:
+            continue
+        by_seed = [float((own - other).mean()) for own, other in pairs.values()]
+        found.append(
+            Comparison(
+                beta,
+                float(torch.stack([own for own, _ in pairs.values()]).mean()),
+                float(torch.stack([other for _, other in pairs.values()]).mean()),
+                interval((pairs[0][0] - pairs[0][1]).tolist(), level),
+                interval(by_seed, level) if len(by_seed) > 1 else None,
+                len(by_seed),
+            )
+        )
+    return found
 
 
 def _main(arguments: list[str] | None = None) -> None:
