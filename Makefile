@@ -62,6 +62,7 @@ lint: $(READY)
 	@if command -v node >/dev/null; then $(BIN)/pyright; \
 	elif [ -n "$$CI" ]; then echo "pyright needs node, and CI has none" >&2; exit 1; \
 	else echo "types were NOT checked: pyright needs node"; fi
+	$(SINGLE) $(PY) -m grae_lib claims check
 
 unit: $(READY)
 	$(SINGLE) $(BIN)/pytest -n $(WORKERS)

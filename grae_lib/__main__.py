@@ -20,6 +20,10 @@ data_app = typer.Typer(no_args_is_help=True, help="Fetch and verify data sets.")
 results_app = typer.Typer(no_args_is_help=True, help="Verify and show stored results.")
 app.add_typer(data_app, name="data")
 app.add_typer(results_app, name="results")
+claims_app = typer.Typer(
+    no_args_is_help=True, help="The ledger, and the numbers in the text that are bound to it."
+)
+app.add_typer(claims_app, name="claims")
 
 Root = Annotated[Path, typer.Option(help="Folder of the store.")]
 
@@ -104,6 +108,62 @@ def show_command(
     for key, (mean, spread, count) in results.table(records, names, metric).items():
         deviation = f"± {spread:.4f}" if count > 1 else "         "
         print("  ".join(f"{k!s:>18}" for k in key), f"{mean:12.4f} {deviation}  ({count})")
+
+
+@claims_app.command("show")
+def claims_show_command(
+    claim: Annotated[str | None, typer.Argument(help="Its id; all if none is given.")] = None,
+    root: Root = results.STORE,
+) -> None:
+    """Judge one claim, with its observations, or list all verdicts."""
+    from .claims import entries, table
+
+    if claim is None:
+        found = table.Ledger(root)
+        for row in found.rows():
+            print(f"{row['claim']:>28}  {row['verdict']:<15} {row['first number']}")
+        print(found)
+        return
+    judged = entries.get(claim).judge(root)
+    print(f"{judged.claim.statement}\n{judged.claim.source}\n{judged.verdict}")
+    for o in judged.observations:
+        mark = {True: "holds", False: "misses", None: "not stored"}[o.holds]
+        print(f"  {mark:>10}: {o.what}: {o.text} (bound: {o.bound})")
+        if o.missing:
+            print(f"              {o.missing}")
+
+
+@claims_app.command("check")
+def claims_check_command(
+    project: Annotated[Path | None, typer.Option(help="Checkout that holds book/.")] = None,
+    root: Root = results.STORE,
+) -> None:
+    """Compare every bound number of the book with its computation; exit 1 if one has drifted."""
+    from .claims import marks
+
+    reports = marks.check(project or marks.PROJECT, root)
+    if not reports:
+        raise ValueError(f"{project or marks.PROJECT} holds no book/; give --project CHECKOUT.")
+    faults = [fault for report in reports.values() for fault in report.faults]
+    for name, report in reports.items():
+        print(f"{name}: {report.numbers} numbers, {report.bound} bound, {report.given} given")
+    for fault in faults:
+        print(fault)
+    if faults:
+        print(f"{len(faults)} faults")
+        raise typer.Exit(1)
+
+
+@claims_app.command("write")
+def claims_write_command(
+    project: Annotated[Path | None, typer.Option(help="Checkout that holds book/.")] = None,
+    root: Root = results.STORE,
+) -> None:
+    """Put the computed numbers into every mark of the book."""
+    from .claims import marks
+
+    for name in marks.write(project or marks.PROJECT, root):
+        print(f"{name}: rewritten")
 
 
 @data_app.command("fetch")

@@ -7,7 +7,8 @@
 - :mod:`grae_lib.sphinx_ext.plotly_renderer` turns a stored plotly figure into HTML;
 - :mod:`grae_lib.sphinx_ext.checks` warns, and so fails a ``-W`` build, on a cell without outputs
   and on a figure without a description;
-- :mod:`grae_lib.sphinx_ext.notebooks` executes chapters whose inputs changed.
+- :mod:`grae_lib.sphinx_ext.notebooks` executes chapters whose inputs changed;
+- :mod:`grae_lib.sphinx_ext.store` carries the stored records along and shows their provenance.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from typing import Any
 
 def setup(app: Any) -> dict[str, Any]:
     """Connect the extension to a Sphinx application; returns Sphinx's extension metadata."""
-    from . import assets, checks
+    from . import assets, checks, store
 
     app.connect("config-inited", assets.add_static_path)
     app.connect("builder-inited", assets.copy_vendor_files)
+    app.add_directive("grae-provenance", store.ProvenanceDirective)
+    app.connect("builder-inited", store.copy_store)
+    app.connect("html-page-context", store.fill_links)
     # After the theme and sphinx-thebe have added their scripts to a page (default priority 500).
     app.connect("html-page-context", assets.set_page_scripts, priority=900)
     app.connect("source-read", checks.warn_unexecuted)
