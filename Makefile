@@ -19,7 +19,7 @@ SHELL_OF_BOOK := _config.yml _toc.yml requirements.txt book/references.bib \
 	$(wildcard grae_lib/sphinx_ext/static/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help book pages test lint unit nbval browser notebooks bench serve clean
+.PHONY: help book pages test lint unit nbval browser notebooks bench serve clean fork wheel zip
 
 help:
 	@echo "make book       build the book and print the path to open"
@@ -28,6 +28,9 @@ help:
 	@echo "make notebooks  execute the chapters whose code, library or data changed"
 	@echo "make bench      time training steps of each objective, and the widgets in a browser"
 	@echo "make serve      serve the built book at http://localhost:$(PORT)"
+	@echo "make fork REPOSITORY=https://github.com/NAME/PROJECT   name another repository everywhere"
+	@echo "make wheel      run the chapters from the built wheel in a clean environment (several GB)"
+	@echo "make zip        the book as one file for a course page, with SHA-256 of every file in it"
 	@echo "make clean      remove what was built (keeps .venv)"
 
 $(READY): requirements.txt pyproject.toml
@@ -63,6 +66,7 @@ lint: $(READY)
 	elif [ -n "$$CI" ]; then echo "pyright needs node, and CI has none" >&2; exit 1; \
 	else echo "types were NOT checked: pyright needs node"; fi
 	$(SINGLE) $(PY) -m grae_lib claims check
+	$(PY) -m grae_lib.sphinx_ext.repository check
 
 unit: $(READY)
 	$(SINGLE) $(BIN)/pytest -n $(WORKERS)
@@ -90,6 +94,15 @@ bench: $(READY)
 serve: $(READY)
 	@test -f $(BOOK) || $(MAKE) --no-print-directory book
 	$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+fork: $(READY)
+	$(PY) -m grae_lib.sphinx_ext.repository set $(REPOSITORY)
+
+wheel: $(READY)
+	$(PY) tests/wheel.py $(WHEEL)
+
+zip: $(READY) book
+	$(PY) -m grae_lib.sphinx_ext.archive _build/html _build/book.zip
 
 clean:
 	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
