@@ -12,7 +12,7 @@ _BLUE, _ORANGE, _GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
 def water_filling(spectrum: Sequence[float], betas: Sequence[float], latent_dim: int) -> Figure:
-    """One panel a β: bars λ_i, what is kept above the level β, and what is lost below it."""
+    """One panel a β: bars λᵢ, what is kept above the level β, and what is lost below it."""
     figure, axes = plt.subplots(
         1, len(betas), figsize=(3.1 * len(betas), 3.2), sharey=True, squeeze=False,
         layout="constrained",
@@ -26,7 +26,7 @@ def water_filling(spectrum: Sequence[float], betas: Sequence[float], latent_dim:
         ax.axhline(beta, color=_GREEN, linewidth=1.8, label="level β")
         ax.set(title=f"β = {beta:g}", xlabel="eigenvalue i")
         ax.set_xticks(index)
-    axes[0, 0].set_ylabel("variance λ_i (squared units of x)")
+    axes[0, 0].set_ylabel("variance λᵢ (squared units of x)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
@@ -39,7 +39,7 @@ def columns_over_beta(
     """Squared lengths of the decoder's columns against β: curves in closed form, dots trained."""
     figure, ax = plt.subplots(figsize=(5.6, 3.5), layout="constrained")
     for i, curve in enumerate(np.asarray(theory).T):
-        ax.plot(betas, curve, color=_BLUE, linewidth=1.6, label="max(λ_i − β, 0)" if not i else "")
+        ax.plot(betas, curve, color=_BLUE, linewidth=1.6, label="max(λᵢ − β, 0)" if not i else "")
     for beta, values in trained.items():
         ax.plot([beta] * len(values), values, "o", color=_ORANGE, mfc="white", zorder=3)
     ax.plot([], [], "o", color=_ORANGE, mfc="white", label="trained")
@@ -69,5 +69,5 @@ def over_rotation(angles: Sequence[float], curves: Mapping[str, Sequence[float]]
         ax.plot(angles, values, color=color, linestyle=style, linewidth=1.8, label=name)
     ax.set(xlabel="rotation of latents 1 and 2 (degrees)", ylabel="loss above F* (nats)")
     ax.set_xticks(range(0, 91, 15))
-    ax.legend(loc="upper right")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.12))
     return figure
