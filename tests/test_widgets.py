@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load, save_file
 
-from grae_lib import geometry, models, widgets
+from grae_lib import geometry, models, results, widgets
 from grae_lib.widgets import assets, static_html
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -106,7 +106,13 @@ def test_page_scripts_agree_with_the_library(tmp_path, need):
 
 # --- state and outputs ----------------------------------------------------------------------------
 
-FIGURES = [widgets.Explorer, widgets.Rotation, widgets.Taylor, widgets.Playground]
+FIGURES = [
+    widgets.Explorer,
+    widgets.Rotation,
+    widgets.Taylor,
+    widgets.Playground,
+    widgets.Walk,
+]
 
 
 @pytest.mark.parametrize("figure", FIGURES)
@@ -275,6 +281,78 @@ def test_install_writes_scripts_that_hold_the_files(tmp_path):
     assert {"grae-explorer.js", "grae-page.css", "manifest.js", "digits8.js", "explorer.png"} <= {
         p.name for p in target.iterdir()
     }
+
+
+PNG = "iVBORw0KGgo="
+
+
+def rd_record(
+    beta: float, seed: int, rate: float | None, sheet: str | None = PNG, **labels
+) -> dict:
+    metrics: dict = {}
+    for side in ("train", "test"):
+        metrics |= {f"{side}/rate": rate, f"{side}/distortion": 2.0 + seed}
+        metrics |= {f"{side}/mutual_information": None, f"{side}/marginal_kl": 1.0}
+        if sheet and seed == 0:
+            metrics[f"{side}/sheet"] = sheet
+    labels = {"split": "easy", "capacity": "depth1", "depth": 1} | labels
+    return {
+        "format": results.FORMAT, "experiment": "rd", "scale": "cpu", "provenance": {},
+        "run": f"{labels['split']}_{labels['capacity']}_{beta}_{seed}", "status": "finished",
+        "job": {"labels": labels | {"beta": beta, "seed": seed}}, "metrics": metrics,
+    }  # fmt: skip
+
+
+def test_walk_averages_over_seeds_and_leaves_out_what_is_not_whole():
+    records = [
+        rd_record(1.0, 1, 3.0), rd_record(1.0, 0, 1.0), rd_record(0.1, 0, 9.0),
+        rd_record(5.0, 0, 9.0), rd_record(5.0, 1, None),  # a seed without a number
+        rd_record(2.0, 0, 1.0, sheet=None),
+        rd_record(1.0, 0, 4.0, capacity="depth3", depth=3),
+    ]  # fmt: skip
+    data = assets.walk_data(records)
+    assert data["capacities"] == {"depth1": "1 hidden layer", "depth3": "3 hidden layers"}
+    assert data["splits"] == {"easy": "easy"}
+    cell = data["cells"]["easy/depth1"]
+    assert [(p["beta"], p["seeds"], p["train"]["rate"]) for p in cell] == [
+        (0.1, 1, 9.0),
+        (1.0, 2, 2.0),
+    ]
+    assert cell[1]["test"] == {
+        "rate": 2.0, "distortion": 2.5, "mutual_information": None, "marginal_kl": 1.0,
+        "sheet": PNG,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("records", "words"),
+    [
+        ([], "no record holds"),
+        ([rd_record(1.0, 0, None)], "no record holds"),
+        ([rd_record(1.0, 0, 1.0, sheet="/9j/4AAQ")], "no PNG"),
+        ([rd_record(1.0, 0, 1.0) | {"job": {"labels": {"beta": 1.0}}}], "lacks the labels split"),
+    ],
+)
+def test_walk_refuses_records_without_curves(records, words):
+    with pytest.raises(ValueError, match=words):
+        assets.walk_data(records)
+
+
+def test_walks_are_installed_and_sent_by_the_kernel(tmp_path, kernel, monkeypatch):
+    decoder_file(tmp_path / "exp/cpu/decoders/one.safetensors")
+    record = rd_record(1.0, 0, 1.0)
+    results.write_run(record, tmp_path)
+    assert assets.walks(tmp_path) == ["rd"]
+    target = assets.install(tmp_path / "grae", tmp_path)
+    script = (target / "walk/rd.js").read_text()
+    sent = json.loads(base64.b64decode(re.search(r'="(.*)";', script)[1]))
+    assert sent == assets.walk_data([record])
+    monkeypatch.setattr(assets, "STORE", tmp_path)
+    shown = widgets.Walk(experiment="rd")
+    shown.widget.set_state({"file": "walk/rd"})
+    assert json.loads(bytes(shown.widget.weights)) == sent
+    with pytest.raises(results.MissingResult, match="no results of 'other'"):
+        assets.content("walk/other")
 
 
 def test_damaged_or_unnamed_decoders_are_refused(tmp_path):

@@ -5,6 +5,7 @@
     Rotation()              what each family pays when the latent space is turned
     Taylor()                the expected distortion against its expansions
     Playground()            an autoencoder trained in the page
+    Walk()                  along a stored rate–distortion curve, β by β, with reconstructions
     TrainPanel(...)         retrain with torch at a chosen β, with progress, and redraw
 
 In a kernel each is an anywidget whose state goes both ways: `explorer.beta = .4` moves the slider,
@@ -23,7 +24,15 @@ from typing import Any
 from . import assets, static_html
 from .panel import TrainPanel
 
-__all__ = ["Explorer", "Playground", "Rotation", "Taylor", "TrainPanel", "sphinx_setup"]
+__all__ = [
+    "Explorer",
+    "Playground",
+    "Rotation",
+    "Taylor",
+    "TrainPanel",
+    "Walk",
+    "sphinx_setup",
+]
 
 
 def is_static() -> bool:
@@ -142,8 +151,8 @@ class Explorer(_Figure):
 
     kind = "explorer"
     defaults = {  # noqa: RUF012
-        "collection": "", "method": "", "beta": 0.2, "digit": 3, "z": [], "family": "full",
-        "block_size": 2, "seed": 0, "axes": [0, 1],
+        "collection": "mnist-objectives", "method": "", "beta": 0.2, "digit": 3, "z": [],
+        "family": "full", "block_size": 2, "seed": 0, "axes": [0, 1],
     }  # fmt: skip
 
     def __init__(self, model: Any = None, data: Any = None, *, count: int = 20, **state: Any):
@@ -218,6 +227,19 @@ class Playground(_Figure):
     kind = "playground"
     defaults = {  # noqa: RUF012
         "data": "digits", "objective": "grae_log_det", "beta": 0.05, "lr": 0.005, "seed": 0,
+    }  # fmt: skip
+
+
+class Walk(_Figure):
+    """A walk along stored rate–distortion curves: β, the numbers, sixteen reconstructions.
+
+    experiment: a stored one whose records `assets.walk_data` can read; capacity and split name one
+    of its curves, the first where they are empty; beta: the stored β nearest in the logarithm.
+    """
+
+    kind = "walk"
+    defaults = {  # noqa: RUF012
+        "experiment": "tetrominoes-rd", "capacity": "", "split": "", "beta": 1.0,
     }  # fmt: skip
 
 

@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import shutil
+import statistics
 import struct
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from .. import results
 from .static_html import KINDS, check_kind
 
 #: The committed bundles, pictures and small data of the widgets.
@@ -104,6 +109,109 @@ def locate(identifier: str, store: Path | None = None) -> Path:
     return root / experiment / scale / "decoders" / f"{run}.safetensors"
 
 
+#: What `walk_data` averages over seeds, in nats, of training and of held-out data.
+WALK_METRICS = ("rate", "distortion", "mutual_information", "marginal_kl")
+
+
+def walk_data(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Curves for the widget `walk`, from the records of a rate–distortion experiment.
+
+    records: as `results.runs("tetrominoes-rd")` gives them. Of each are read the labels split,
+    capacity, beta, seed (and depth, to name the capacity) and the metrics {train,test}/{rate,
+    distortion,mutual_information,marginal_kl} in nats, which are averaged over seeds; and of the
+    lowest seed {train,test}/sheet: a PNG in base64, eight pictures above their reconstructions.
+    The result, as JSON, is the file `walk/<experiment>`, made when the book is built:
+
+        {"capacities": {"depth1": "1 hidden layer", …}, "splits": {"easy": "easy", …},
+         "cells": {"easy/depth1": [              one list a curve, by increasing β
+            {"beta": 0.1, "seeds": 3,
+             "train": {"rate": …, "distortion": …, "mutual_information": …, "marginal_kl": …,
+                       "sheet": "iVBORw0KGgo…"},
+             "test": {…}}, …]}}
+
+    A β whose rate or distortion is no finite number for some seed is left out, and so is a β
+    without sheets; a missing mutual information is null. Raises ValueError where nothing is left.
+    """
+    grouped: dict[tuple[str, str], dict[float, list[dict[str, Any]]]] = {}
+    capacities: dict[str, tuple[int, str]] = {}
+    for record in records:
+        labels = record["job"].get("labels", {})
+        missing = [k for k in ("split", "capacity", "beta", "seed") if k not in labels]
+        if missing:
+            raise ValueError(
+                f"the record {record.get('run')!r} lacks the labels {', '.join(missing)}; a walk "
+                "needs records of a rate–distortion experiment."
+            )
+        capacity, depth = labels["capacity"], labels.get("depth")
+        name = capacity if depth is None else f"{depth} hidden layer{'s' * (depth != 1)}"
+        capacities[capacity] = (depth or 0, name)
+        runs = grouped.setdefault((labels["split"], capacity), {})
+        runs.setdefault(labels["beta"], []).append(record)
+    cells = {
+        f"{split}/{capacity}": points
+        for (split, capacity), runs in sorted(grouped.items())
+        if (points := [p for beta in sorted(runs) if (p := _walk_point(beta, runs[beta]))])
+    }
+    if not cells:
+        raise ValueError(
+            "no record holds rate, distortion and sheets of pictures for both train and test; run "
+            "the experiment to its end, or choose another."
+        )
+    shown = [key.split("/") for key in cells]
+    return {
+        "capacities": {
+            c: capacities[c][1] for c in sorted({c for _, c in shown}, key=capacities.__getitem__)
+        },
+        "splits": {s: s for s in sorted({s for s, _ in shown})},
+        "cells": cells,
+    }
+
+
+def _walk_point(beta: float, records: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """One point of a curve, or None where something that it needs is missing."""
+    first = min(records, key=lambda r: r["job"]["labels"]["seed"])
+    point: dict[str, Any] = {"beta": beta, "seeds": len(records)}
+    for side in ("train", "test"):
+        sheet = first["metrics"].get(f"{side}/sheet")
+        values: dict[str, Any] = {}
+        for name in WALK_METRICS:
+            found = [r["metrics"].get(f"{side}/{name}") for r in records]
+            finite = all(isinstance(v, (int, float)) and math.isfinite(v) for v in found)
+            values[name] = float(f"{statistics.fmean(found):.6g}") if finite else None
+        if not sheet or values["rate"] is None or values["distortion"] is None:
+            return None
+        if not str(sheet).startswith("iVBORw0KGgo"):
+            raise ValueError(
+                f"{side}/sheet of the record {first.get('run')!r} is no PNG in base64; run the "
+                "experiment again."
+            )
+        point[side] = values | {"sheet": sheet}
+    return point
+
+
+def walks(store: Path | None = None) -> list[str]:
+    """Names of the stored experiments with curves to walk along."""
+    store = STORE if store is None else Path(store)
+    found = []
+    for experiment in sorted(p.name for p in store.glob("*") if p.is_dir()):
+        paths = (
+            p for s in SCALES for p in sorted((store / experiment / s / "runs").glob("*.json"))
+        )
+        first = next(paths, None)
+        if first and "train/rate" in results.read_run(first).get("metrics", {}):
+            found.append(experiment)
+    return found
+
+
+def content(identifier: str, store: Path | None = None) -> bytes:
+    """What the page gets for an id: a decoder, small data, or `walk/<experiment>`."""
+    folder, _, experiment = identifier.partition("/")
+    if folder != "walk":
+        return locate(identifier, store).read_bytes()
+    records = results.runs(experiment, root=STORE if store is None else Path(store))
+    return json.dumps(walk_data(records), ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def as_script(identifier: str, content: bytes) -> str:
     """A classic script that puts `content` as base64 under `identifier` on `graeData`."""
     text = base64.b64encode(content).decode()
@@ -151,4 +259,7 @@ def install(target: Path, store: Path | None = None) -> Path:
         copy = target / f"{name}.js"
         if not copy.exists() or copy.stat().st_mtime < source.stat().st_mtime:
             _write(copy, as_script(name, source.read_bytes()))
+    for experiment in walks(store):
+        name = f"walk/{experiment}"
+        _write(target / f"{name}.js", as_script(name, content(name, store)))
     return target

@@ -54,7 +54,7 @@ class _Base(anywidget.AnyWidget):
             return
         # Both in one message, so that the page never pairs a name with other weights.
         with self.hold_sync():
-            self.weights = assets.locate(wanted).read_bytes()
+            self.weights = assets.content(wanted)
             self.weights_file = wanted
 
 

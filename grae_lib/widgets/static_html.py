@@ -28,6 +28,12 @@ ALT = {
         "with small ellipses of the posterior, the decoded manifold, and the loss terms against "
         "the number of steps."
     ),
+    "walk": (
+        "Distortion against rate for training and held-out data, one point for each beta, with the "
+        "chosen beta marked and a line of slope minus beta through it; beside it eight training "
+        "and eight held-out pictures above their reconstructions; a table of rate, distortion, "
+        "mutual information and divergence from the prior in nats."
+    ),
 }
 KINDS = tuple(ALT)
 #: Replaced by the path to `_static/grae/` when a page is written.

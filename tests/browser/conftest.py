@@ -19,7 +19,8 @@ DRAWN = """async () => {
     if (!(window.MathJax && MathJax.startup && MathJax.startup.promise)) return false;
     await MathJax.startup.promise;
   }
-  return [...document.querySelectorAll('.grae-plotly')].every(f => f.dataset.ready);
+  return [...document.querySelectorAll('.grae-plotly')].every(f => f.dataset.ready)
+    && [...document.querySelectorAll('[data-grae]')].every(e => e.dataset.ready || e.dataset.error);
 }"""
 
 
@@ -68,13 +69,25 @@ def opener(browser: Any, server: str, site: Path) -> Opener:
     """``with opener(kind, name, width=..., theme=...) as visit`` shows one page until it is drawn.
 
     ``kind`` is "http" or "file". Every request that would leave the book is stopped and recorded.
+    ``fragment`` goes behind the address; ``instead`` maps the end of an address to other content,
+    None for a file that is missing; ``calm`` is whether the reader asked for less motion.
     """
     bases = {"http": server, "file": site.as_uri()}
 
     @contextmanager
-    def _open(kind: str, name: str, width: int = 1280, theme: str = "light") -> Iterator[Visit]:
+    def _open(
+        kind: str,
+        name: str,
+        width: int = 1280,
+        theme: str = "light",
+        fragment: str = "",
+        instead: dict[str, str | None] | None = None,
+        calm: bool = True,
+    ) -> Iterator[Visit]:
         context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce"
+            viewport={"width": width, "height": 900},
+            color_scheme=theme,
+            reduced_motion="reduce" if calm else "no-preference",
         )
         context.add_init_script(
             f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}');"
@@ -84,7 +97,12 @@ def opener(browser: Any, server: str, site: Path) -> Opener:
 
         def route(route: Any) -> None:
             address = route.request.url
-            if address.startswith((*bases.values(), "data:", "blob:")):
+            other = [body for end, body in (instead or {}).items() if address.endswith(end)]
+            if other and other[0] is None:
+                route.abort()
+            elif other:
+                route.fulfill(body=other[0], content_type="text/javascript")
+            elif address.startswith((*bases.values(), "data:", "blob:")):
                 route.continue_()
             else:
                 visit.off_host.append(address)
@@ -95,7 +113,7 @@ def opener(browser: Any, server: str, site: Path) -> Opener:
         page.on("console", lambda message: _note(visit, message))
         page.on("requestfailed", lambda request: visit.failed.append(request.url))
         page.on("response", lambda r: visit.failed.append(r.url) if r.status >= 400 else None)
-        page.goto(f"{bases[kind]}/{name}.html", wait_until="load")
+        page.goto(f"{bases[kind]}/{name}.html{fragment}", wait_until="load")
         page.wait_for_function(DRAWN)
         yield visit
         context.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import http.server
 import json
@@ -13,8 +14,9 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torchvision.io import encode_png
 
-from grae_lib import models
+from grae_lib import models, results
 from grae_lib.widgets import assets, static_html
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -102,3 +104,36 @@ def numbers(page, kind: str) -> dict:
         return JSON.stringify(n, (k, v) => k === 'trainer' ? undefined : plain(v));
     }}""")
     )
+
+
+def walk_records(size: int = 16, experiment: str = "made-up") -> list[dict]:
+    """Made-up records of a rate–distortion experiment: 2 splits, 2 networks, 4 β, 2 seeds."""
+    generator = torch.Generator().manual_seed(0)
+    records = []
+    for split, gap in (("easy", 0.1), ("hard", 1.0)):
+        for depth in (1, 3):
+            for beta in (0.01, 0.1, 1.0, 5.0):
+                for seed in (0, 1):
+                    metrics: dict = {}
+                    for side in ("train", "test"):
+                        rate = 12 / (1 + beta) + 0.1 * seed
+                        extra = gap * (side == "test") / depth
+                        metrics |= {
+                            f"{side}/rate": rate,
+                            f"{side}/distortion": 4 + 20 * beta / (1 + beta) + extra + 0.2 * seed,
+                            f"{side}/mutual_information": 0.6 * rate,
+                            f"{side}/marginal_kl": 0.4 * rate,
+                        }
+                        if seed == 0:
+                            pixels = torch.rand(1, 2 * size, 8 * size, generator=generator)
+                            png = encode_png((255 * pixels).to(torch.uint8))
+                            text = base64.b64encode(bytes(png.tolist())).decode()
+                            metrics[f"{side}/sheet"] = text
+                    labels = {"split": split, "capacity": f"depth{depth}", "depth": depth}
+                    run = f"{split}_depth{depth}_beta{beta:g}_seed{seed}"
+                    records.append({
+                        "format": results.FORMAT, "experiment": experiment, "scale": "cpu",
+                        "run": run, "status": "finished", "provenance": {}, "metrics": metrics,
+                        "job": {"labels": labels | {"beta": beta, "seed": seed}},
+                    })  # fmt: skip
+    return records

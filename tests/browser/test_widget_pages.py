@@ -10,24 +10,27 @@ import standalone
 import torch
 from safetensors.torch import load_file
 
-from grae_lib import geometry, models, objectives
+from grae_lib import geometry, models, objectives, results
 from grae_lib.widgets import static_html
 
 KINDS = list(static_html.KINDS)
 COLLECTION = {"collection": "test-d8"}
+STATES = {"explorer": COLLECTION, "walk": {"experiment": "made-up"}}
 
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
     root = tmp_path_factory.mktemp("store")
     standalone.write_decoders(root, (8, 2))
+    for record in standalone.walk_records():
+        results.write_run(record, root)
     return root
 
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory, store):
     root = tmp_path_factory.mktemp("pages")
-    widgets = [(kind, COLLECTION if kind == "explorer" else {}) for kind in KINDS]
+    widgets = [(kind, STATES.get(kind, {})) for kind in KINDS]
     standalone.write_page(root, store, widgets)
     for kind, state in widgets:
         standalone.write_page(root, store, [(kind, state)], kind)
@@ -89,7 +92,7 @@ def test_every_widget_is_ready_and_arrow_keys_move_every_slider(visit, kind):
     with visit(kind) as page:
         assert page.evaluate("[...document.querySelectorAll('[data-error]')].length") == 0
         sliders = page.locator("input[type=range]:not(:disabled)")
-        assert sliders.count() >= 8 + 1 + 5 + 3 + 3
+        assert sliders.count() >= 8 + 1 + 5 + 3 + 3 + 1
         for i in range(sliders.count()):
             one = sliders.nth(i)
             before = one.input_value(), one.get_attribute("aria-valuetext")
@@ -138,7 +141,9 @@ def test_explorer_shows_the_librarys_numbers(visit, store, method, beta, digit, 
 
     def same(got, expected):
         expected = expected.detach().flatten()
-        torch.testing.assert_close(torch.tensor(got).double(), expected, rtol=1e-6, atol=1e-9)
+        torch.testing.assert_close(
+            torch.tensor(got, dtype=torch.float64), expected, rtol=1e-9, atol=1e-9
+        )
 
     same(shown["z"], z)
     same(shown["image"], x_hat)
@@ -155,6 +160,77 @@ def test_explorer_shows_the_librarys_numbers(visit, store, method, beta, digit, 
     for name, value in {**terms, "total": sum(terms.values())}.items():
         if name in printed:
             assert float(printed[name]) == pytest.approx(float(value), rel=1e-3)
+
+
+def test_walk_shows_means_over_seeds_and_the_sheets_of_its_state(visit):
+    """Numbers, pictures and controls of one state of the address, then of two others."""
+    records = standalone.walk_records()
+
+    def check(page, split, capacity, beta):
+        mine = [
+            r["metrics"]
+            for r in records
+            if [r["job"]["labels"][k] for k in ("split", "capacity", "beta")]
+            == [split, capacity, beta]
+        ]
+        for side in ("train", "test"):
+            for name in ("rate", "distortion", "mutual_information", "marginal_kl"):
+                mean = sum(m[f"{side}/{name}"] for m in mine) / 2
+                text = page.locator(f"[data-{side}={name}]").inner_text()
+                assert float(text) == pytest.approx(mean, rel=6e-4)
+        pictures = page.locator(".grae-sheet")
+        for i, side in enumerate(("train", "test")):
+            source = pictures.nth(i).get_attribute("src")
+            assert source == "data:image/png;base64," + mine[0][f"{side}/sheet"]
+            size = pictures.nth(i).evaluate(
+                "async e => (await e.decode(), [e.naturalWidth, e.naturalHeight])"
+            )
+            assert size == [128, 32]
+            assert f"β {beta:.3g}"[:5] in pictures.nth(i).get_attribute("alt")
+
+    fragment = "#grae:walk;split=hard;capacity=depth3;beta=0.1"
+    with visit("file", "walk", fragment=fragment) as page:
+        assert page.locator("select[data-name=split]").input_value() == "hard"
+        assert (
+            page.locator("select[data-name=capacity] option:checked").inner_text()
+            == "3 hidden layers"
+        )
+        check(page, "hard", "depth3", 0.1)
+        slider(page, "walk", "beta").press("ArrowRight")
+        settle(page)
+        check(page, "hard", "depth3", 1.0)
+        page.wait_for_function("location.hash.includes('beta=1')")
+        page.locator("select[data-name=split]").select_option("easy")
+        settle(page)
+        check(page, "easy", "depth3", 1.0)
+        plot = page.locator("svg.grae-plot").first
+        box = plot.bounding_box()
+        page.mouse.click(box["x"] + 0.95 * box["width"], box["y"] + 0.8 * box["height"])
+        settle(page)
+        check(page, "easy", "depth3", 0.01)  # the least β: most rate, least distortion
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [(None, "missing"), ('{"cells": {', "not JSON"), ("{}", "wrong shape")],
+)
+def test_walk_names_a_damaged_file_in_place(browser, tmp_path, store, body, words):
+    from grae_lib.widgets import assets
+
+    standalone.write_page(tmp_path, store, [("walk", STATES["walk"]), ("taylor", {})])
+    script = tmp_path / "_static/grae/walk/made-up.js"
+    if body is None:
+        script.unlink()
+    else:
+        script.write_text(assets.as_script("walk/made-up", body.encode()))
+    page = browser.new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    page.wait_for_function(standalone.READY)
+    assert words in page.locator("[data-grae=walk] .grae-error").inner_text()
+    slider(page, "taylor", "beta").press("ArrowRight")
+    settle(page)
+    assert page.locator("[data-grae=taylor]").get_attribute("data-error") is None
+    page.close()
 
 
 def test_pad_moves_by_keys_and_by_pointer(visit):

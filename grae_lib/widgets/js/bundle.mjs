@@ -14,7 +14,13 @@ import { fileURLToPath } from "node:url";
 
 const VERSION = "0.28.2";
 // Each widget and the style sheets that it needs besides the common one.
-const KINDS = { explorer: ["explorer"], rotation: ["table"], taylor: ["table"], playground: [] };
+const KINDS = {
+  explorer: ["explorer"],
+  rotation: ["table"],
+  taylor: ["table"],
+  playground: [],
+  walk: ["table", "walk"],
+};
 const here = dirname(fileURLToPath(import.meta.url));
 const src = join(here, "src");
 const sha = (...parts) => {

@@ -22,7 +22,7 @@ const LIMIT = 3.5;
 const fixed = (v) => v.toFixed(2).replace("-", "−");
 
 const defaults = {
-  collection: "", method: "", beta: 0.2, digit: 3, z: [], family: "full", block_size: 2, seed: 0,
+  collection: "mnist-objectives", method: "", beta: 0.2, digit: 3, z: [], family: "full", block_size: 2, seed: 0,
   axes: [0, 1],
 };
 
@@ -404,7 +404,7 @@ export function explorer(context) {
     shell.schedule();
   } else {
     loadManifest(model).then((all) => {
-      const name = get("collection") || Object.keys(all)[0];
+      const name = get("collection");
       entries = all[name] || [];
       if (!entries.length) {
         throw new Error(`No decoders are stored under "${name}"; there are ${Object.keys(all).join(", ") || "none"}.`);
