@@ -92,6 +92,7 @@ def opener(browser: Any, server: str, site: Path) -> Opener:
         context.add_init_script(
             f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}');"
         )
+        context.set_default_timeout(90_000)  # a busy machine is slow, not broken
         page = context.new_page()
         visit = Visit(page)
 

@@ -1,15 +1,15 @@
 """Draw the pictures that stand in for widgets where scripts do not run.
 
-python tests/browser/make_pictures.py [STORE]
+python tests/browser/make_pictures.py [--store STORE] [KIND ...]
 
-Writes grae_lib/widgets/static/<kind>.png from the widgets themselves; run it again when a widget's
-look or the stored decoders change.
+Writes grae_lib/widgets/static/<kind>.png from the widgets themselves, of all kinds where none is
+named; run it again when a widget's look or the stored results change.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
-import sys
 import tempfile
 from pathlib import Path
 
@@ -28,17 +28,20 @@ TRAIN = """async (e) => {
 }"""
 
 
-def main(store: Path) -> None:
+def main(store: Path, kinds: list[str]) -> None:
     """Take one picture of each widget at its default state."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        page_file = write_page(Path(folder), store, [(kind, {}) for kind in static_html.KINDS])
+        page_file = write_page(Path(folder), store, [(kind, {}) for kind in kinds])
         chromium = playwright.chromium.launch(executable_path=executable(), args=ARGUMENTS)
         page = chromium.new_page(viewport={"width": 800, "height": 900}, device_scale_factor=1)
         page.goto(page_file.as_uri())
         page.wait_for_function(READY)
         page.add_style_tag(content=".grae-tools, .grae-status { display: none !important }")
-        for kind in static_html.KINDS:
+        for kind in kinds:
             element = page.query_selector(f"[data-grae={kind}]")
+            error = element.get_attribute("data-error")
+            if error:
+                raise SystemExit(f"{kind}: {error}")
             if kind == "playground":
                 element.evaluate(TRAIN)
             page.wait_for_timeout(300)
@@ -52,4 +55,8 @@ def main(store: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else assets.STORE)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(static_html.KINDS))
+    parser.add_argument("--store", type=Path, default=assets.STORE)
+    arguments = parser.parse_args()
+    main(arguments.store, arguments.kinds or list(static_html.KINDS))

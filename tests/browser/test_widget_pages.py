@@ -53,6 +53,7 @@ def visit(browser, address):
         opened = browser.new_context(
             viewport={"width": width, "height": 900}, reduced_motion="reduce", **context
         )
+        opened.set_default_timeout(90_000)
         page = opened.new_page()
         outside, problems = [], []
 
