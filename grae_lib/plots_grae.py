@@ -106,6 +106,8 @@ def sample_differences(
     for ax, (metric, methods) in zip(axes[0], comparisons.items(), strict=True):
         ax.axhline(0, color="#24292f", linewidth=1)
         for k, (method, found) in enumerate(methods.items()):
+            if not found:
+                continue
             beta = np.array([c.beta for c in found]) * 1.08 ** (k - (len(methods) - 1) / 2)
             mean, half = np.array([c.draws for c in found]).T
             ax.errorbar(

@@ -40,8 +40,10 @@ def test_training_digits_are_nearer_to_themselves_than_noise_is(ruler):
     noise = torch.rand(digits.shape, generator=torch.Generator().manual_seed(0))
     worse = ruler.measure(noise)
     assert real["frechet"] < 0.1 * worse["frechet"]
-    assert real["precision"] > 0.8 > 0.2 > worse["precision"]
-    assert real["recall"] > 0.8 > 0.2 > worse["recall"]
+    # Noise falls on one spot of the features: it covers nothing. (An outlier's large ball may well
+    # cover that spot, so precision alone would not tell: the Fréchet distance does.)
+    assert real["precision"] > 0.8
+    assert real["recall"] > 0.8 > 0.05 > worse["recall"]
     own = ruler.measure(data.load("mnist", verbose=False).x[:500])
     assert own["nearest"] == pytest.approx(0, abs=1e-2)
     assert own["precision"] == own["recall"] == 1.0
