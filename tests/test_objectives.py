@@ -46,6 +46,9 @@ EVERY = {
     "rae_l2": objectives.RAE_L2(BETA, 0.2),
     "rae_gp": objectives.RAE_GP(BETA, 0.2),
     "contractive": objectives.ContractiveAE(0.2),
+    "spectral": objectives.SpectralAE(BETA, 0.2),
+    "spectral_layers": objectives.SpectralAE(BETA, 0.2, "layers"),
+    "isometric": objectives.IsometricAE(BETA, 0.2),
 }
 
 
