@@ -4,10 +4,16 @@ Jupyter Book's defaults fetch MathJax, require.js, a widget manager and thebe fr
 that a page read offline shows raw TeX and dead figures. Here each is copied into ``_static/vendor``
 or taken off the page. Only classic scripts are used: a browser refuses ``import`` and ``fetch`` of
 local files on a ``file://`` page, and a book unzipped on a laptop is read that way.
+
+Every page carries a Content-Security-Policy (:data:`POLICY`) that lets nothing run but the files of
+the book: no script from elsewhere, none written in the page, none made from text by ``eval``. The
+theme writes scripts into its pages; they are moved to files.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
 from importlib.util import find_spec
@@ -42,6 +48,30 @@ MENDED = (
         r'<div class="bd-sidebar-primary bd-sidebar\1" role="complementary" aria-label="Contents">',
     ),
 )
+
+
+#: What pages may load and run. ``file:`` is for readers of an unzipped book; a page from a server
+#: cannot reach files with it. Formulas and figures set styles on their elements, hence the one
+#: 'unsafe-inline', which concerns styles only.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self' file:",
+        "style-src 'self' file: 'unsafe-inline'",
+        "img-src 'self' file: data: blob:",
+        "font-src 'self' file: data:",
+        "connect-src 'self' file:",
+        "form-action 'self' file:",
+        "object-src 'none'",
+        "base-uri 'none'",
+    )
+)
+
+_INLINE = re.compile(r"<script(?![^>]*\bsrc=)([^>]*)>(.*?)</script>", re.S)
+_TYPE = re.compile(r"""\btype=["']?([^"'\s>]+)""")
+_ON_CLICK = re.compile(r'\bonclick="(toggleFullScreen|window\.print)\(\)"')
+#: Where scripts of pages are moved to, under the output.
+INLINE = "_static/inline"
 
 
 def package_folder(name: str) -> Path:
@@ -115,5 +145,37 @@ def mend_pages(app: Any, exception: Exception | None) -> None:
         after = before
         for pattern, cure in MENDED:
             after = pattern.sub(cure, after)
+        after = with_policy(after, path, Path(app.outdir))
         if after != before:
             path.write_text(after, encoding="utf-8")
+
+
+def with_policy(text: str, page: Path, outdir: Path) -> str:
+    """A page without scripts of its own: each becomes a file, and :data:`POLICY` stands on top.
+
+    Data blocks (``type="application/json"``) stay, for they do not run. Buttons of the theme say
+    what they do in an attribute that ``page-actions.js`` reads. Done twice, it changes nothing.
+    """
+    if "<head>" not in text or "Content-Security-Policy" in text:
+        return text
+    here = Path(os.path.relpath(outdir, page.parent)).as_posix()
+
+    def moved(found: re.Match[str]) -> str:
+        kind = _TYPE.search(found[1])
+        if kind is not None and kind[1] not in {"text/javascript", "module"}:
+            return found[0] if kind[1] == "application/json" else ""
+        code = found[2].strip() + "\n"
+        name = f"{hashlib.sha256(code.encode()).hexdigest()[:16]}.js"
+        target = outdir / INLINE / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            target.write_text(code, encoding="utf-8")
+        return f'<script{found[1]} src="{here}/{INLINE}/{name}"></script>'
+
+    text = _INLINE.sub(moved, text)
+    text = _ON_CLICK.sub(lambda m: f'data-grae-action="{m[1]}"', text)
+    head = (
+        f'<head>\n<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'\n<script defer src="{here}/_static/page-actions.js"></script>'
+    )
+    return text.replace("<head>", head, 1)
