@@ -8,6 +8,7 @@
 - :mod:`grae_lib.sphinx_ext.checks` warns, and so fails a ``-W`` build, on a cell without outputs
   and on a figure without a description;
 - :mod:`grae_lib.sphinx_ext.notebooks` executes chapters whose inputs changed;
+- :mod:`grae_lib.sphinx_ext.api` shows docstrings;
 - :mod:`grae_lib.sphinx_ext.store` carries the stored records along and shows their provenance.
 """
 
@@ -18,10 +19,11 @@ from typing import Any
 
 def setup(app: Any) -> dict[str, Any]:
     """Connect the extension to a Sphinx application; returns Sphinx's extension metadata."""
-    from . import assets, checks, store
+    from . import api, assets, checks, store
 
     app.connect("config-inited", assets.add_static_path)
     app.connect("builder-inited", assets.copy_vendor_files)
+    app.add_directive("grae-api", api.ApiDirective)
     app.add_directive("grae-provenance", store.ProvenanceDirective)
     app.connect("builder-inited", store.copy_store)
     app.connect("html-page-context", store.fill_links)

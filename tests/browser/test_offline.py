@@ -53,9 +53,17 @@ def strict(site: Path) -> Iterator[str]:
 def watched(browser: Any) -> Iterator[tuple[Any, list[str]]]:
     """A page and what it complains of: console errors, refusals of the policy, dialogs."""
     context = browser.new_context()
+    context.set_default_timeout(120_000)
+    context.add_init_script("localStorage.setItem('mode', 'light')")
     page = context.new_page()
     seen: list[str] = []
-    page.on("console", lambda m: seen.append(m.text) if m.type == "error" else None)
+
+    def note(message: Any) -> None:
+        # A browser asks for an icon by itself; the book has none.
+        if message.type == "error" and "favicon" not in str(message.location):
+            seen.append(f"{message.text} {message.location}")
+
+    page.on("console", note)
     page.on("pageerror", lambda error: seen.append(str(error)))
     page.on("dialog", lambda dialog: (seen.append(f"dialog {dialog.message}"), dialog.dismiss()))
     yield page, seen
