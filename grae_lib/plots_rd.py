@@ -1,0 +1,420 @@
+"""Figures of the chapter on rate and distortion: curves, reconstructions, a slider of factors.
+
+They draw what the records of `results.runs`, passed through `rate_distortion.derived`, hold, with
+whatever β, seeds, splits and capacities are there. A capacity has one colour and one marker
+everywhere; held-out data are drawn with full markers and solid lines, training data with open
+markers and dashed lines.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_png, encode_png
+
+from . import rate_distortion, results, tetrominoes
+from .rate_distortion import Record
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from IPython.display import HTML
+
+#: Capacity → colour, marker, name.
+CAPACITY = {
+    "depth1": ("#0072B2", "o", "1 hidden layer"),
+    "depth3": ("#D55E00", "s", "3 hidden layers"),
+    "depth9": ("#009E73", "^", "9 hidden layers"),
+    "conv": ("#CC79A7", "D", "convolutional"),
+}
+#: Split → title.
+SPLIT = {
+    "easy": "easy: random half",
+    "hard": "hard: checkerboard",
+    "thinned": "thinned: 1,024 shapes",
+    "digits60000": "60,000 digits",
+    "digits10000": "10,000 digits",
+    "digits1000": "1,000 digits",
+}
+
+
+def _splits(records: Sequence[Record]) -> list[str]:
+    found = {record["job"]["labels"]["split"] for record in records}
+    return [s for s in SPLIT if s in found] + sorted(found - SPLIT.keys())
+
+
+def _style(capacity: str) -> tuple[str, str, str]:
+    return CAPACITY.get(capacity, ("#595959", "v", capacity))
+
+
+def _mean(records: Sequence[Record], metric: str) -> dict[tuple, tuple[float, float, int]]:
+    return results.table(list(records), ("split", "capacity", "beta"), metric)
+
+
+def _panels(columns: int, rows: int = 1, *, share_y: bool | str = True, height: float = 3.5):
+    # One layout for wide and narrow screens: panels side by side, at most three.
+    return plt.subplots(
+        rows,
+        columns,
+        figsize=(3.5 * columns + 0.4, height * rows),
+        squeeze=False,
+        sharex="col",
+        sharey=share_y,
+        layout="constrained",
+    )
+
+
+def curves(
+    records: Sequence[Record], marked: Sequence[float] = (0.001, 0.1, 1.0), test_only: bool = False
+) -> Figure:
+    """Distortion against rate, mean over seeds, one panel a split; `marked` β carry their value.
+
+    Solid and full: held-out data; dashed and open: training data. Grey: the entropy floor.
+    """
+    splits = _splits(records)
+    figure, axes = _panels(len(splits))
+    handles: dict[str, Any] = {}
+    tables = {
+        name: _mean(records, name)
+        for name in ("train/rate", "train/distortion", "test/rate", "test/distortion")
+    }
+    floor = results.table(list(records), ("split",), "test/entropy_floor")
+    for ax, split in zip(axes[0], splits, strict=True):
+        for capacity in sorted({c for s, c, _ in tables["test/rate"] if s == split}):
+            color, marker, name = _style(capacity)
+            betas = [b for s, c, b in tables["test/rate"] if (s, c) == (split, capacity)]
+            for part in ("test",) if test_only else ("train", "test"):
+                rate, distortion = (
+                    [tables[f"{part}/{what}"][split, capacity, b][0] for b in betas]
+                    for what in ("rate", "distortion")
+                )
+                held_out = part == "test"
+                (handle,) = ax.plot(
+                    rate,
+                    distortion,
+                    marker=marker,
+                    color=color,
+                    markersize=5,
+                    linewidth=1.4,
+                    linestyle="-" if held_out else "--",
+                    mfc=color if held_out else "white",
+                )
+                handles[f"{name}, {'held out' if held_out else 'training'}"] = handle
+                for beta, x, y in zip(betas, rate, distortion, strict=True):
+                    if held_out and beta in marked:
+                        ax.annotate(
+                            f"β = {beta:g}",
+                            (x, y),
+                            (4, 7),
+                            textcoords="offset points",
+                            fontsize=8.5,
+                            color=color,
+                        )
+        level = floor[(split,)][0]
+        ax.axhline(level, color="#8a8f98", linewidth=1, linestyle=":")
+        ax.text(0.98, level, "entropy floor", transform=ax.get_yaxis_transform(), ha="right",
+                va="bottom", fontsize=8.5, color="#5b6068")  # fmt: skip
+        ax.set(title=SPLIT.get(split, split), xlabel="rate (nats)")
+        ax.set_xscale("symlog", linthresh=10)
+        ax.set_xticks([0, 2, 4, 6, 8, 10, 20, 40], ["0", "2", "4", "6", "8", "10", "20", "40"])
+        ax.xaxis.set_minor_formatter(NullFormatter())
+    axes[0, 0].set_ylabel("distortion (nats)")
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=2, fontsize=9)
+    return figure
+
+
+def curves_interactive(records: Sequence[Record], alt: str) -> go.Figure:
+    """The same as one plotly figure: hover for β, seeds and spread; click the legend to hide."""
+    import plotly.graph_objects as go
+
+    tables = {
+        name: _mean(records, name)
+        for name in ("train/rate", "train/distortion", "test/rate", "test/distortion")
+    }
+    dashes = dict(zip(_splits(records), ("solid", "dash", "dot", "dashdot"), strict=False))
+    traces: list[Any] = []
+    for split, capacity in rate_distortion.cells(records):
+        color, _, name = _style(capacity)
+        betas = [b for s, c, b in tables["test/rate"] if (s, c) == (split, capacity)]
+        for part, symbol in (("test", "circle"), ("train", "circle-open")):
+            rate, distortion = (
+                [tables[f"{part}/{what}"][split, capacity, b] for b in betas]
+                for what in ("rate", "distortion")
+            )
+            traces.append(
+                go.Scatter(
+                    x=[round(v[0], 3) for v in rate],
+                    y=[round(v[0], 3) for v in distortion],
+                    customdata=[
+                        [beta, d[2], round(float(np.nan_to_num(d[1])), 3)]
+                        for beta, d in zip(betas, distortion, strict=True)
+                    ],
+                    name=f"{split}, {name}, {'held out' if part == 'test' else 'training'}",
+                    mode="lines+markers",
+                    visible=True if part == "test" else "legendonly",
+                    marker={"color": color, "symbol": symbol, "size": 7},
+                    line={"color": color, "dash": dashes.get(split, "solid")},
+                    hovertemplate="β = %{customdata[0]}<br>R = %{x:.2f}, D = %{y:.2f} ± "
+                    "%{customdata[2]:.2f} nats<br>%{customdata[1]} seeds",
+                )
+            )
+    figure = go.Figure(traces)
+    figure.update_layout(
+        xaxis={"type": "log", "title": "rate (nats)", "range": [-0.5, 1.9]},
+        yaxis={"title": "distortion (nats)"},
+        height=560,
+        meta={"alt": alt},
+        legend={"orientation": "h", "y": -0.2},
+        margin={"t": 20},
+    )
+    return figure
+
+
+def over_beta(
+    records: Sequence[Record],
+    quantities: Mapping[str, str],
+    *,
+    log_y: Sequence[str] = (),
+    train: bool = True,
+) -> Figure:
+    """Quantities against β, one row each, one panel a split; bars: one standard deviation.
+
+    quantities: {metric or the metric's name without "train/" or "test/": label of the axis}. A name
+    without a part is drawn for held-out and (if `train`) for training data.
+    """
+    splits = _splits(records)
+    figure, axes = _panels(len(splits), len(quantities), share_y="row", height=2.7)
+    handles: dict[str, Any] = {}
+    for row, (metric, label) in zip(axes, quantities.items(), strict=True):
+        whole = "/" in metric
+        names = [metric] if whole else [f"{p}/{metric}" for p in ("train", "test")[not train :]]
+        for name in names:
+            held_out = not name.startswith("train/")
+            table = _mean(records, name)
+            for ax, split in zip(row, splits, strict=True):
+                for capacity in sorted({c for s, c, _ in table if s == split}):
+                    color, marker, title = _style(capacity)
+                    points = [
+                        (b, *v[:2]) for (s, c, b), v in table.items() if (s, c) == (split, capacity)
+                    ]
+                    beta, mean, spread = np.array(points).T
+                    handle = ax.errorbar(
+                        beta,
+                        mean,
+                        yerr=np.nan_to_num(spread),
+                        color=color,
+                        marker=marker,
+                        markersize=4,
+                        linewidth=1.3,
+                        capsize=2,
+                        linestyle="-" if held_out else "--",
+                        mfc=color if held_out else "white",
+                    )
+                    part = "" if whole else ", held out" if held_out else ", training"
+                    handles[title + part] = handle
+        for ax in row:
+            ax.set_xscale("log")
+            if metric in log_y:
+                ax.set_yscale("log")
+            if metric.startswith("gap/"):
+                ax.axhline(0, color="#24292f", linewidth=0.8)
+        row[0].set_ylabel(label)
+    for ax, split in zip(axes[0], splits, strict=True):
+        ax.set_title(SPLIT.get(split, split))
+    for ax in axes[-1]:
+        ax.set_xlabel("β")
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=2, fontsize=9)
+    return figure
+
+
+def histories(records: Sequence[Record], betas: Sequence[float], seed: int = 0) -> Figure:
+    """Training distortion (nats, mean over the logged stretch) against step: do runs flatten?"""
+    splits = _splits(records)
+    figure, axes = _panels(len(splits), share_y="row", height=3.1)
+    shades = dict(
+        zip(betas, plt.get_cmap("viridis")(np.linspace(0, 0.85, len(betas))), strict=True)
+    )
+    handles: dict[str, Any] = {}
+    for record in records:
+        on = record["job"]["labels"]
+        if on["seed"] != seed or on["beta"] not in shades:
+            continue
+        (handle,) = axes[0, splits.index(on["split"])].plot(
+            record["history"]["steps"],
+            record["history"]["terms"]["distortion"],
+            color=shades[on["beta"]],
+            linestyle="-" if on["capacity"] == "depth1" else "--",
+            linewidth=1.4,
+        )
+        handles[f"β = {on['beta']:g}, {_style(on['capacity'])[2]}"] = handle
+    for ax, split in zip(axes[0], splits, strict=True):
+        ax.set(title=SPLIT.get(split, split), xlabel="step")
+        ax.set_yscale("log")
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.set_yticks([10, 12, 15, 20, 25], ["10", "12", "15", "20", "25"])
+    axes[0, 0].set_ylabel("training distortion (nats)")
+    names = sorted(handles)
+    figure.legend(
+        [handles[n] for n in names], names, loc="outside upper center", ncols=4, fontsize=9
+    )
+    return figure
+
+
+def brackets(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """−ΔD/ΔR of every interval against its two β (oracle F2): dots between the lines obey.
+
+    rows: from `rate_distortion.bracket`. Slopes below .0005 are drawn at the lower edge.
+    """
+    splits = [s for s in SPLIT if any(r["split"] == s for r in rows)]
+    figure, axes = _panels(len(splits), height=3.4)
+    handles: dict[str, Any] = {}
+    bottom = 5e-4
+    for ax, split in zip(axes[0], splits, strict=True):
+        mine = [r for r in rows if r["split"] == split]
+        ends = sorted({(r["low"], r["high"]) for r in mine})
+        for low, high in ends:
+            middle = math.sqrt(low * high)
+            ax.plot([middle, middle], [low, high], color="#c9ced6", linewidth=7, zorder=0,
+                    solid_capstyle="butt")  # fmt: skip
+        for r in mine:
+            color, marker, name = _style(r["capacity"])
+            shift = 1.06 if r["capacity"] == "depth1" else 1 / 1.06
+            slope = r["slope"] if r["slope"] > bottom else bottom
+            (handle,) = ax.plot(
+                math.sqrt(r["low"] * r["high"]) * shift,
+                slope,
+                marker,
+                color=color,
+                markersize=4.5,
+                mfc=color if r["holds"] else "white",
+            )
+            handles.setdefault(f"{name}, {'holds' if r['holds'] else 'does not'}", handle)
+        ax.set(title=SPLIT.get(split, split), xlabel="β (middle of the interval)")
+        ax.set(xscale="log", yscale="log", ylim=(bottom * 0.8, 12))
+    axes[0, 0].set_ylabel("−ΔD/ΔR (no unit)")
+    names = sorted(handles)
+    figure.legend(
+        [handles[n] for n in names], names, loc="outside upper center", ncols=4, fontsize=9
+    )
+    return figure
+
+
+def exact_curve(values: Mapping[str, Tensor], betas: Sequence[float], tangent_at: float) -> Figure:
+    """The linear case: D against R with a tangent of slope −β, and the concave loss L(β)."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.4), layout="constrained")
+    rate, distortion, loss = (values[k].numpy() for k in ("rate", "distortion", "loss"))
+    left.plot(rate, distortion, color="#0072B2")
+    i = int(np.abs(np.asarray(betas) - tangent_at).argmin())
+    reach = np.array([max(rate[i] - 1.8, 0), rate[i] + 1.8])
+    left.plot(reach, distortion[i] - betas[i] * (reach - rate[i]), color="#D55E00", linestyle="--")
+    left.plot(rate[i], distortion[i], "o", color="#D55E00")
+    left.annotate(
+        f"slope −β = −{betas[i]:.2g}", (rate[i], distortion[i]), (8, 10), textcoords="offset points"
+    )
+    left.set(xlabel="rate R (nats)", ylabel="distortion D (nats)", xlim=(-0.1, 6.5))
+    right.plot(betas, loss, color="#0072B2")
+    tangent = loss[i] + rate[i] * (np.asarray(betas) - betas[i])
+    near = np.abs(np.asarray(betas) - betas[i]) < 1.2
+    right.plot(np.asarray(betas)[near], tangent[near], color="#D55E00", linestyle="--")
+    right.plot(betas[i], loss[i], "o", color="#D55E00")
+    right.annotate(
+        f"slope R = {rate[i]:.2f}", (betas[i], loss[i]), (10, -12), textcoords="offset points"
+    )
+    right.set(xlabel="β", ylabel="L(β) = D + βR (nats)")
+    return figure
+
+
+def sheet(record: Record, part: str) -> Tensor:
+    """The stored pictures of a run, (2, 8, channels, height, width) in [0, 1]: eight examples of
+    `part` ("train" or "test") and their reconstructions. Raises ValueError for a run without any.
+    """
+    text = record["metrics"].get(f"{part}/sheet")
+    if text is None:
+        raise ValueError(f"run {record['run']!r} stores no pictures of {part!r}; seed 0 does.")
+    shape = record["job"]["model"]["shape"]
+    mode = ImageReadMode.GRAY if shape[0] == 1 else ImageReadMode.RGB
+    pixels = decode_png(
+        torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8), mode
+    )
+    rows = pixels.unflatten(1, (2, shape[1])).unflatten(3, (8, shape[2]))
+    return rows.permute(1, 3, 0, 2, 4).float() / 255
+
+
+def sheet_rows(
+    records: Sequence[Record],
+    split: str,
+    part: str,
+    capacities: Sequence[str],
+    betas: Sequence[float],
+) -> dict[str, Tensor]:
+    """Rows for `plots.image_rows`: the pictures, then each capacity's reconstructions at each β."""
+    rows: dict[str, Tensor] = {}
+    for capacity in capacities:
+        for record in records:
+            on = record["job"]["labels"]
+            wanted = (on["split"], on["capacity"], on["seed"]) == (split, capacity, 0)
+            if wanted and on["beta"] in betas:
+                pictures, shown = sheet(record, part)
+                rows.setdefault("training" if part == "train" else "held out", pictures)
+                rows[f"{_style(capacity)[2]}, β = {on['beta']:g}"] = shown
+    return rows
+
+
+def factor_frames(frames: int = 25, size: int = 32) -> dict[str, Tensor]:
+    """Each factor run through its range, the others held: {name: (frames, 3, size, size) uint8}."""
+    low, high = np.array(tetrominoes.RANGES).T
+    middle = np.array([0.6, 0.58, 0.11, 0.5, 0.5])
+    found = {}
+    for column, name in enumerate(tetrominoes.FACTORS):
+        factors = np.tile(middle, (frames, 1))
+        factors[:, column] = np.linspace(low[column], high[column], frames)
+        found[name] = tetrominoes.render(factors, size)
+    return found
+
+
+def factor_slider(frames: int = 25, size: int = 32, shown: int = 128) -> HTML:
+    """A range input for each factor that switches the frames of a picture: no kernel, no library.
+
+    Works in a page opened from a folder. Without scripts the middle frame stands.
+    """
+    from IPython.display import HTML
+
+    parts = []
+    for column, (name, pictures) in enumerate(factor_frames(frames, size).items()):
+        low, high = tetrominoes.RANGES[column]
+        strip = torch.cat(list(pictures), dim=-1)
+        data = base64.b64encode(bytes(encode_png(strip, compression_level=9).tolist())).decode()
+        values = [f"{v:.3f}" for v in np.linspace(low, high, frames)]
+        # The frame's number moves the strip; the value is written out and told to screen readers.
+        script = (
+            f"const v='{' '.join(values)}'.split(' ')[this.value],f=this.closest('.grae-factor');"
+            f"f.querySelector('.grae-frame').style.backgroundPositionX=(-{shown}*this.value)+'px';"
+            "f.querySelector('b').textContent=v;this.setAttribute('aria-valuetext',v)"
+        )
+        middle = frames // 2
+        parts.append(
+            '<label class="grae-factor" style="display:block;margin:0">'
+            f"<span>{html.escape(name)} <b>{values[middle]}</b></span>"
+            f'<span class="grae-frame" role="img" aria-label="A tetromino; its {html.escape(name)} '
+            f'follows the slider." style="display:block;width:{shown}px;height:{shown}px;'
+            f"image-rendering:pixelated;background:#000 url(data:image/png;base64,{data});"
+            f"background-size:{shown * frames}px {shown}px;"
+            f'background-position-x:{-shown * middle}px"></span>'
+            f'<input type="range" min="0" max="{frames - 1}" value="{middle}" '
+            f'aria-label="{html.escape(name)}" aria-valuetext="{values[middle]}" '
+            f'style="width:{shown}px;height:28px;margin:0" oninput="{html.escape(script)}">'
+            "</label>"
+        )
+    return HTML(
+        '<div class="grae-factors" style="display:flex;flex-wrap:wrap;gap:1rem;padding:.25rem 0;'
+        f'color:inherit;background:transparent">{"".join(parts)}</div>'
+    )

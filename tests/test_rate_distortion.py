@@ -1,0 +1,273 @@
+"""Rate–distortion analysis: the linear case in closed form, and curves with known answers."""
+
+import base64
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+from grae_lib import plots_rd, results
+from grae_lib import rate_distortion as rd
+
+SPECTRUM = (5, 3, 1.5, 0.6, 0.3, 0.1)
+
+
+def record(beta, seed, rate, distortion, *, part_gap=0.0, split="easy", capacity="depth1", **extra):
+    """A stored run with the given training point; held-out distortion is higher by `part_gap`."""
+    metrics = {}
+    for part, more in (("train", 0.0), ("test", part_gap)):
+        metrics |= {
+            f"{part}/rate": rate,
+            f"{part}/distortion": distortion + more,
+            f"{part}/elbo": -(rate + distortion + more),
+            f"{part}/entropy_floor": 1.0,
+            f"{part}/log_det": 0.5 * beta,
+            f"{part}/mutual_information": min(rate, 4.0),
+            f"{part}/information_bound": 4.0,
+        }
+    return {
+        "run": f"{split}_{capacity}_{beta}_{seed}",
+        "status": "finished",
+        "job": {
+            "labels": {"split": split, "capacity": capacity, "beta": beta, "seed": seed},
+            "model": {"shape": [1, 4, 4]},
+        },
+        "metrics": metrics | extra,
+        "history": {"steps": list(range(10)), "terms": {"distortion": [20.0] * 6 + [10.0] * 4}},
+    }
+
+
+def linear_records(betas, seeds=2):
+    """Runs that lie exactly on the optimal curve of the linear case."""
+    curve = rd.linear_curve(SPECTRUM, betas, 4)
+    return rd.derived(
+        record(b, seed, float(curve["rate"][i]), float(curve["distortion"][i]))
+        for i, b in enumerate(betas)
+        for seed in range(seeds)
+    )
+
+
+# The linear case ---------------------------------------------------------------------------------
+
+
+def test_A5_the_stated_numbers():
+    found = rd.linear_curve(SPECTRUM, [0.2], 4)
+    assert float(found["distortion"][0]) == pytest.approx(0.6, abs=1e-12)
+    assert float(found["rate"][0]) == pytest.approx(4.520221, abs=1e-6)
+
+
+def test_A3_the_loss_is_the_stated_one():
+    found = rd.linear_curve(SPECTRUM, [1.0], 4)
+    assert float(found["loss"][0]) == pytest.approx(3.55675765, abs=1e-8)
+
+
+def test_A5_beyond_the_first_eigenvalue_nothing_is_described():
+    found = rd.linear_curve((0.3, 5, 3), [5.0, 7.0], 2)
+    assert found["rate"].tolist() == [0.0, 0.0]
+    assert found["distortion"].tolist() == pytest.approx([4.15, 4.15])
+
+
+def test_F1_slope_and_concavity():
+    betas = torch.linspace(0.05, 6, 2000, dtype=torch.float64)
+    found = rd.linear_curve(SPECTRUM, betas, 4)
+    slope = found["loss"].diff() / betas.diff()
+    assert bool((slope <= found["rate"][:-1] + 1e-9).all())
+    assert bool((slope >= found["rate"][1:] - 1e-9).all())
+    assert float(found["loss"].diff().diff().max()) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("spectrum", "betas", "d"), [((1.0, 0.0), [1.0], 2), ((1.0,), [0.0], 1), ((1.0,), [1.0], 0)]
+)
+def test_linear_curve_refuses(spectrum, betas, d):
+    with pytest.raises(ValueError, match="all must be above 0"):
+        rd.linear_curve(spectrum, betas, d)
+
+
+# F2 ----------------------------------------------------------------------------------------------
+
+
+def test_F2_holds_on_optimal_curves_and_the_excess_is_zero():
+    records = linear_records([0.05, 0.2, 0.5, 1.0, 2.0, 4.0])
+    found = rd.bracket(records)
+    assert len(found) == 2 * 5
+    assert all(
+        r["holds"] and r["excess"] == 0 and r["low"] <= r["slope"] <= r["high"] for r in found
+    )
+    values = rd.envelope(records)["easy", "depth1"]
+    assert all(v == pytest.approx(0, abs=1e-12) for vs in values.values() for v in vs)
+
+
+def test_F2_finds_the_run_that_stopped_early():
+    """The run at β = 1 is made worse by .3 nats in D: both its intervals fail or one by .3."""
+    records = linear_records([0.5, 1.0, 2.0], seeds=1)
+    records[1]["metrics"]["train/distortion"] += 0.3
+    found = rd.bracket(records)
+    assert not all(r["holds"] for r in found)
+    clean = rd.linear_curve(SPECTRUM, [0.5, 1.0, 2.0], 4)
+    at_one = clean["distortion"] + 1.0 * clean["rate"]
+    others = min(float(at_one[0]), float(at_one[2]))
+    expected = float(at_one[1]) + 0.3 - others
+    assert max(r["excess"] for r in found) == pytest.approx(expected, abs=1e-12)
+    assert rd.envelope(records)["easy", "depth1"][1.0] == pytest.approx([expected])
+
+
+def test_F2_a_curve_that_runs_backwards_fails():
+    found = rd.bracket(rd.derived([record(0.1, 0, 3.0, 5.0), record(1.0, 0, 4.0, 4.0)]))
+    assert not found[0]["holds"]
+    assert found[0]["excess"] == pytest.approx(0.9)  # at β = .1: 5.3 against 4.4 nats
+    same = rd.bracket(rd.derived([record(0.1, 0, 3.0, 5.0), record(1.0, 0, 3.0, 5.0)]))
+    assert math.isnan(same[0]["slope"])
+    assert same[0]["holds"]
+
+
+# Comparisons -------------------------------------------------------------------------------------
+
+
+def test_the_quantiles_are_student_t():
+    expected = [float(stats.t.ppf(0.975, k)) for k in range(1, 10)]
+    assert list(rd.T_975) == pytest.approx(expected, rel=1e-5)
+
+
+def test_interval_against_scipy():
+    values = [1.0, 1.4, 0.7, 1.9]
+    mean, half, n = rd.interval(values)
+    low, high = stats.t.interval(0.95, 3, loc=mean, scale=stats.sem(values))
+    assert (mean - half, mean + half) == pytest.approx((low, high), rel=1e-5)
+    assert n == 4
+    assert math.isnan(rd.interval([2.0])[1])
+    with pytest.raises(ValueError, match="0 values were given; expected 1 to 10"):
+        rd.interval([])
+
+
+def test_change_pairs_seeds():
+    """Seeds differ by 5 nats, the effect is −1 in each: pairing sees it, means alone would not."""
+    shifts = {0: 0.0, 1: 5.0, 2: -5.0}
+    records = rd.derived(
+        record(b, s, 1.0, 10 + shift + (0.01 * s if b == 0.1 else 1))
+        for s, shift in shifts.items()
+        for b in (0.1, 1.0)
+    )
+    mean, half, n = rd.change(records, "test/distortion", 1.0, 0.1)["easy", "depth1"]
+    assert mean == pytest.approx(-0.99)
+    assert half == pytest.approx(rd.T_975[1] * 0.01 / math.sqrt(3))
+    assert n == 3
+    assert rd.signed((mean, half, n)) == "-0.99 ± 0.02 (−)"
+    assert rd.change(records, "test/distortion", 1.0, 0.3) == {}
+
+
+def test_verdicts():
+    assert rd.verdict(-1, 0.5) == "−"
+    assert rd.verdict(1, 0.5) == "+"
+    assert rd.verdict(0.4, 0.5) == rd.verdict(-3, math.nan) == "0"
+
+
+def test_best_and_its_ties():
+    values = {0.1: [5.0, 5.2, 4.9], 0.5: [4.0, 4.1, 4.2], 1.0: [4.05, 4.0, 4.3], 2.0: [6, 6.1, 6.2]}
+    records = rd.derived(record(b, s, 1.0, v) for b, vs in values.items() for s, v in enumerate(vs))
+    found = rd.best(records, "test/distortion")["easy", "depth1"]
+    assert found["beta"] == 0.5
+    assert found["value"] == pytest.approx(4.1)
+    assert found["per_seed"] == [0.5, 1.0, 0.5]
+    assert found["ties"] == [0.5, 1.0]
+
+
+def test_at_rate_interpolates_and_does_not_extrapolate():
+    records = rd.derived(
+        record(b, 0, r, d, part_gap=0.5) for b, r, d in ((0.1, 6, 2), (1, 4, 3), (2, 1, 6))
+    )
+    cell = ("easy", "depth1")
+    assert rd.at_rate(records, cell, 5.0, "test/distortion")[0] == pytest.approx(3.0)
+    assert rd.at_rate(records, cell, 2.0, "test/distortion")[0] == pytest.approx(5.5)
+    assert rd.at_rate(records, cell, 2.0, "gap/distortion")[0] == pytest.approx(0.5)
+    assert rd.at_rate(records, cell, 7.0, "test/distortion") is None
+
+
+def test_saturation_is_the_largest_beta_from_which_on_the_bound_is_met():
+    rates = {0.01: 9.0, 0.1: 4.2, 0.5: 3.97, 1.0: 3.0, 2.0: 3.99}
+    records = rd.derived(record(b, s, r, 5.0) for b, r in rates.items() for s in (0, 1))
+    assert rd.saturation(records) == {("easy", "depth1"): 0.5}
+    assert rd.saturation(records, margin=0.001) == {("easy", "depth1"): 0.1}
+    assert rd.saturation(rd.derived([record(1.0, 0, 1.0, 5.0)])) == {}
+
+
+def test_flattening():
+    found = rd.flattening([record(1.0, 0, 1.0, 5.0)], share=0.4)
+    assert found["easy", "depth1"][1.0] == pytest.approx(10.0 / 20.0 - 1)
+    assert rd.flattening([record(1.0, 0, 1.0, 5.0)])["easy", "depth1"][1.0] == 0
+
+
+def test_derived_differences_and_diverged_runs():
+    broken = record(1.0, 1, 1.0, 5.0) | {"status": "diverged at step 3", "metrics": {}}
+    found = rd.derived([record(2.0, 0, 1.0, 5.0, part_gap=0.4), broken])
+    assert len(found) == 1
+    metrics = found[0]["metrics"]
+    assert metrics["gap/distortion"] == pytest.approx(0.4)
+    assert metrics["gap/loss"] == pytest.approx(0.4)
+    assert metrics["test/loss"] == pytest.approx(6.4)
+    assert metrics["test/excess"] == pytest.approx(4.4)
+    assert metrics["test/half_log_det"] == pytest.approx(0.5)
+
+
+# Figures -----------------------------------------------------------------------------------------
+
+
+def png(pixels):
+    from torchvision.io import encode_png
+
+    return base64.b64encode(bytes(encode_png(pixels).tolist())).decode()
+
+
+def test_sheet_is_cut_into_its_pictures():
+    """Picture k of row r is filled with the level 10·r + k."""
+    level = (10 * torch.arange(2)[:, None] + torch.arange(8)).to(torch.uint8)
+    pixels = level.repeat_interleave(4, 0).repeat_interleave(4, 1)[None]
+    run = record(1.0, 0, 1.0, 5.0) | {}
+    run["metrics"] = run["metrics"] | {"test/sheet": png(pixels)}
+    found = plots_rd.sheet(run, "test")
+    assert found.shape == (2, 8, 1, 4, 4)
+    assert torch.equal((found[:, :, 0, 0, 0] * 255).round().to(torch.uint8), level)
+    rows = plots_rd.sheet_rows([run], "easy", "test", ["depth1"], [1.0])
+    assert list(rows) == ["held out", "1 hidden layer, β = 1"]
+    with pytest.raises(ValueError, match="stores no pictures of 'train'; seed 0 does"):
+        plots_rd.sheet(run, "train")
+
+
+def test_factor_frames_run_from_end_to_end():
+    frames = plots_rd.factor_frames(frames=5, size=16)
+    assert list(frames) == ["angle", "hue", "scale", "x", "y"]
+    assert all(f.shape == (5, 3, 16, 16) for f in frames.values())
+    assert torch.equal(frames["angle"][0], frames["angle"][-1])  # a full turn
+    area = frames["scale"].double().sum((1, 2, 3))
+    assert bool((area.diff() > 0).all())
+
+
+def test_factor_slider_has_a_named_input_for_each_factor_and_needs_nothing_else():
+    text = plots_rd.factor_slider(frames=5, size=16).data
+    for name in ("angle", "hue", "scale", "x", "y"):
+        assert f'aria-label="{name}"' in text
+    assert text.count('type="range"') == 5
+    assert "http" not in text.replace("data:image", "")
+    assert "<script" not in text
+
+
+@pytest.mark.parametrize("experiment", ["tetrominoes-rd", "mnist-rd"])
+def test_every_figure_takes_what_is_stored(experiment):
+    if not results.folder(experiment, "cpu").is_dir():
+        pytest.skip(f"{experiment} is not in the store yet")
+    records = rd.derived(results.runs(experiment))
+    figures = [
+        plots_rd.curves(records),
+        plots_rd.over_beta(records, {"distortion": "D", "gap/excess": "gap"}),
+        plots_rd.histories(records, betas=(0.001, 0.1, 1.0)),
+        plots_rd.brackets(rd.bracket(records)),
+    ]
+    splits = {r["job"]["labels"]["split"] for r in records}
+    for figure in figures:
+        assert len(figure.axes) % len(splits) == 0
+        assert all(ax.has_data() for ax in figure.axes)
+        figure.clear()
+    interactive = plots_rd.curves_interactive(records, "alt")
+    assert len(interactive.data) == 2 * len(rd.cells(records))
+    assert interactive.layout.meta["alt"] == "alt"
