@@ -67,25 +67,26 @@ def sample_slider(grids: Mapping[float, Mapping[str, Tensor]], columns: int, alt
         }
         for beta in betas
     ]
-    axis = {"visible": False, "fixedrange": True}
+    # The domain gives way, not the range: pixels stay square and titles stay over their grids.
+    axis = {"visible": False, "fixedrange": True, "constrain": "domain"}
+    one = (width + gap) / len(titles)
     figure.update_layout(
         sliders=[{"steps": steps, "currentvalue": {"prefix": "β = "}, "pad": {"t": 8}}],
         xaxis=axis | {"range": [-0.5, width - 0.5]},
-        yaxis=axis | {"range": [height - 0.5, -0.5], "scaleanchor": "x"},
+        yaxis=axis | {"range": [height - 0.5, -20.5], "scaleanchor": "x"},
         annotations=[
             {
                 "text": title,
-                "x": (i + 0.5) / len(titles),
-                "y": 1.0,
-                "xref": "paper",
-                "yref": "paper",
+                "x": (i + 0.5) * one - gap / 2,
+                "y": -4,
                 "yanchor": "bottom",
                 "showarrow": False,
+                "font": {"size": 12},
             }
             for i, title in enumerate(titles)
         ],
-        height=480,
-        margin={"t": 36, "b": 20, "l": 10, "r": 10},
+        height=340,
+        margin={"t": 10, "b": 10, "l": 10, "r": 10},
         meta={"alt": alt},
     )
     return figure
