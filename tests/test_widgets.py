@@ -243,7 +243,9 @@ def test_train_panel_trains_and_redraws(kernel):
         return load(bytes(panel.explorer.widget.weights))["0.weight"]
 
     before = weights()
-    assert panel.explorer.beta == 0.3
+    assert panel.beta.value == panel.explorer.beta == 0.3
+    assert panel.beta.options[0][1] == 0.01
+    assert panel.beta.options[-1][1] == 10.0
     panel.beta.value = 1.0
     panel.button.click()
     assert "Training stopped" not in panel.report.value

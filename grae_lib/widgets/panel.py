@@ -14,6 +14,16 @@ OBJECTIVES = {
 }
 
 
+def _grid(value: float, low: int, high: int) -> list[tuple[str, float]]:
+    """Ten round numbers a decade from 10^low to 10^high, and `value` as it was given.
+
+    A logarithmic slider would move `value` to its own grid as soon as a page shows it.
+    """
+    round_ones = ("1", "1.25", "1.6", "2", "2.5", "3.2", "4", "5", "6.3", "8")
+    grid = {float(f"{m}e{e}") for e in range(low, high) for m in round_ones}
+    return [(f"{v:g}", v) for v in sorted(grid | {10.0**high, float(value)})]
+
+
 class TrainPanel:
     """Train a model at a chosen β in this kernel, watch the terms, see the decoder change.
 
@@ -53,12 +63,14 @@ class TrainPanel:
         self.explorer = Explorer(self.model, data, beta=beta, **explorer)
         wide = {"style": {"description_width": "110px"}}
         self.objective = w.Dropdown(options=list(OBJECTIVES), description="Objective", **wide)
-        self.beta = w.FloatLogSlider(beta, min=-2, max=1, step=0.1, description="β", **wide)
+        self.beta = w.SelectionSlider(
+            options=_grid(beta, -2, 1), value=beta, description="β", **wide
+        )
         self.steps = w.IntSlider(
             steps, min=10, max=max(2000, steps), step=10, description="Steps", **wide
         )
-        self.lr = w.FloatLogSlider(
-            lr, min=-4, max=-1.5, step=0.25, description="Learning rate", **wide
+        self.lr = w.SelectionSlider(
+            options=_grid(lr, -4, -2), value=lr, description="Learning rate", **wide
         )
         self.button = w.Button(description="Train", button_style="primary")
         self.again = w.Button(description="Start again")
