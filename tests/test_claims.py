@@ -343,6 +343,12 @@ def test_every_bound_number_of_the_book_is_what_is_computed_now() -> None:
     assert found == []
 
 
+@pytest.mark.parametrize("claim", entries.CLAIMS, ids=lambda claim: claim.id)
+def test_anchors_are_those_of_the_page_builder(claim: entries.Claim) -> None:
+    nodes = pytest.importorskip("docutils.nodes")
+    assert table.slug(claim.section) == nodes.make_id(claim.section)
+
+
 # --- tables ---------------------------------------------------------------------------------------
 
 

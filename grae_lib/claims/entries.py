@@ -79,6 +79,7 @@ _RD = ev.RD
 _TOY = ("toy-uniqueness",)
 _OBJECTIVES = ("mnist-objectives",)
 _STRUCTURE = ("mnist-structure",)
+_SAMPLES = ("mnist-samples",)
 
 
 def _slide(title: str) -> str:
@@ -317,7 +318,7 @@ CLAIMS: tuple[Claim, ...] = (
         ev.samples_small_beta,
         "grae",
         "Where the approximation leaves the truth",
-        _OBJECTIVES,
+        _SAMPLES,
     ),
     Claim(
         "samples-large-beta",
@@ -327,7 +328,7 @@ CLAIMS: tuple[Claim, ...] = (
         ev.samples_large_beta,
         "grae",
         "Where the approximation leaves the truth",
-        _OBJECTIVES,
+        _SAMPLES,
     ),
     # --- first abstract
     Claim(
@@ -389,7 +390,7 @@ CLAIMS: tuple[Claim, ...] = (
         ev.samples_all_beta,
         "grae",
         "Where the approximation leaves the truth",
-        _OBJECTIVES,
+        _SAMPLES,
     ),
     # --- second abstract
     Claim(

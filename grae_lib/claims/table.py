@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,10 +36,9 @@ _KINDS = (
 
 def slug(heading: str) -> str:
     """The anchor that the book gives to a heading."""
-    from docutils.nodes import make_id
-
-    plain = re.sub(r"[`*]", "", heading)
-    return make_id(plain)
+    # As docutils makes it; a reader who has the library alone has no docutils.
+    plain = unicodedata.normalize("NFKD", heading.lower()).encode("ascii", "ignore").decode()
+    return re.sub(r"^[-0-9]+|-+$", "", re.sub(r"[^a-z0-9]+", "-", " ".join(plain.split())))
 
 
 def kind_of(source: str) -> str:
