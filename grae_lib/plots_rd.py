@@ -9,7 +9,7 @@ markers and dashed lines.
 from __future__ import annotations
 
 import base64
-import html
+import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
+from PIL import Image
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_png, encode_png
 
 from . import rate_distortion, results, tetrominoes
 from .rate_distortion import Record
@@ -125,7 +125,10 @@ def curves(
                 va="bottom", fontsize=8.5, color="#5b6068")  # fmt: skip
         ax.set(title=SPLIT.get(split, split), xlabel="rate (nats)")
         ax.set_xscale("symlog", linthresh=10)
-        ax.set_xticks([0, 2, 4, 6, 8, 10, 20, 40], ["0", "2", "4", "6", "8", "10", "20", "40"])
+        ax.set_xlim(-0.4, 120)
+        ax.set_xticks(
+            [0, 2, 4, 6, 8, 10, 20, 40, 80], ["0", "2", "4", "6", "8", "", "20", "40", "80"]
+        )
         ax.xaxis.set_minor_formatter(NullFormatter())
     axes[0, 0].set_ylabel("distortion (nats)")
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=2, fontsize=9)
@@ -299,7 +302,7 @@ def brackets(rows: Sequence[Mapping[str, Any]]) -> Figure:
             )
             handles.setdefault(f"{name}, {'holds' if r['holds'] else 'does not'}", handle)
         ax.set(title=SPLIT.get(split, split), xlabel="β (middle of the interval)")
-        ax.set(xscale="log", yscale="log", ylim=(bottom * 0.8, 12))
+        ax.set(xscale="log", yscale="log", xlim=(1e-3, 6), ylim=(bottom * 0.8, 12))
     axes[0, 0].set_ylabel("−ΔD/ΔR (no unit)")
     names = sorted(handles)
     figure.legend(
@@ -341,10 +344,9 @@ def sheet(record: Record, part: str) -> Tensor:
     if text is None:
         raise ValueError(f"run {record['run']!r} stores no pictures of {part!r}; seed 0 does.")
     shape = record["job"]["model"]["shape"]
-    mode = ImageReadMode.GRAY if shape[0] == 1 else ImageReadMode.RGB
-    pixels = decode_png(
-        torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8), mode
-    )
+    with Image.open(io.BytesIO(base64.b64decode(text))) as picture:
+        found = np.asarray(picture.convert("L" if shape[0] == 1 else "RGB"))
+    pixels = torch.from_numpy(found.copy()).reshape(*found.shape[:2], shape[0]).permute(2, 0, 1)
     rows = pixels.unflatten(1, (2, shape[1])).unflatten(3, (8, shape[2]))
     return rows.permute(1, 3, 0, 2, 4).float() / 255
 
@@ -381,40 +383,45 @@ def factor_frames(frames: int = 25, size: int = 32) -> dict[str, Tensor]:
     return found
 
 
-def factor_slider(frames: int = 25, size: int = 32, shown: int = 128) -> HTML:
-    """A range input for each factor that switches the frames of a picture: no kernel, no library.
+def factor_slider(frames: int = 13, size: int = 32, shown: int = 160) -> HTML:
+    """A row of stops under a picture of each factor: no kernel and no script.
 
-    Works in a page opened from a folder. Without scripts the middle frame stands.
+    The stops are radio buttons, so the arrow keys slide along them; a style rule shows the frame of
+    the one that is chosen. It works in a page opened from a folder and under a policy that forbids
+    inline scripts.
     """
     from IPython.display import HTML
 
+    rules = [
+        ".grae-factors{display:flex;flex-wrap:wrap;gap:1rem 1.5rem;color:inherit}",
+        ".grae-factors fieldset{border:0;margin:0;padding:0;min-width:0}",
+        ".grae-factors legend{font-size:1em;padding:0;margin:0}",
+        f".grae-factors div{{display:flex;flex-wrap:wrap;width:{24 * frames}px;max-width:100%}}",
+        ".grae-factors input{width:24px;height:24px;margin:0;accent-color:#0072b2}",
+        f".grae-factors span{{order:-1;flex:0 0 {shown}px;height:{shown}px;margin-right:100%;"
+        f"image-rendering:pixelated;background-size:{shown * frames}px {shown}px}}",
+        *(
+            f".grae-factors input:nth-of-type({k + 1}):checked~span"
+            f"{{background-position-x:-{shown * k}px}}"
+            for k in range(frames)
+        ),
+    ]
     parts = []
     for column, (name, pictures) in enumerate(factor_frames(frames, size).items()):
         low, high = tetrominoes.RANGES[column]
-        strip = torch.cat(list(pictures), dim=-1)
-        data = base64.b64encode(bytes(encode_png(strip, compression_level=9).tolist())).decode()
-        values = [f"{v:.3f}" for v in np.linspace(low, high, frames)]
-        # The frame's number moves the strip; the value is written out and told to screen readers.
-        script = (
-            f"const v='{' '.join(values)}'.split(' ')[this.value],f=this.closest('.grae-factor');"
-            f"f.querySelector('.grae-frame').style.backgroundPositionX=(-{shown}*this.value)+'px';"
-            "f.querySelector('b').textContent=v;this.setAttribute('aria-valuetext',v)"
+        strip = torch.cat(list(pictures), dim=-1).permute(1, 2, 0).numpy()
+        file = io.BytesIO()
+        Image.fromarray(strip).save(file, "png", optimize=True)
+        data = base64.b64encode(file.getvalue()).decode()
+        stops = "".join(
+            f'<input type="radio" name="grae-factor-{name}" aria-label="{name} {value:.2f}"'
+            f"{' checked' if k == frames // 2 else ''}>"
+            for k, value in enumerate(np.linspace(low, high, frames))
         )
-        middle = frames // 2
+        unit = " radians" if name == "angle" else ""
         parts.append(
-            '<label class="grae-factor" style="display:block;margin:0">'
-            f"<span>{html.escape(name)} <b>{values[middle]}</b></span>"
-            f'<span class="grae-frame" role="img" aria-label="A tetromino; its {html.escape(name)} '
-            f'follows the slider." style="display:block;width:{shown}px;height:{shown}px;'
-            f"image-rendering:pixelated;background:#000 url(data:image/png;base64,{data});"
-            f"background-size:{shown * frames}px {shown}px;"
-            f'background-position-x:{-shown * middle}px"></span>'
-            f'<input type="range" min="0" max="{frames - 1}" value="{middle}" '
-            f'aria-label="{html.escape(name)}" aria-valuetext="{values[middle]}" '
-            f'style="width:{shown}px;height:28px;margin:0" oninput="{html.escape(script)}">'
-            "</label>"
+            f"<fieldset><legend>{name}, {low:.2g} to {high:.2g}{unit}</legend><div>{stops}"
+            f'<span style="background-image:url(data:image/png;base64,{data})"></span>'
+            "</div></fieldset>"
         )
-    return HTML(
-        '<div class="grae-factors" style="display:flex;flex-wrap:wrap;gap:1rem;padding:.25rem 0;'
-        f'color:inherit;background:transparent">{"".join(parts)}</div>'
-    )
+    return HTML(f'<div class="grae-factors"><style>{"".join(rules)}</style>{"".join(parts)}</div>')

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import io
 from typing import Any
 
 import torch
-from torchvision.io import encode_png
+from PIL import Image
 
 from .. import data, evaluation, geometry, information, likelihoods, models, objectives, tetrominoes
 from ..posteriors import Posterior
@@ -135,4 +136,7 @@ def _sheet(model: models.AutoEncoder, x: torch.Tensor) -> str:
     shown = likelihoods.mean(logits, "bernoulli").unflatten(-1, x.shape[1:])
     rows = [torch.cat(list(pictures), dim=-1) for pictures in (x, shown)]
     pixels = (torch.cat(rows, dim=-2) * 255).round().to(torch.uint8)
-    return base64.b64encode(bytes(encode_png(pixels, compression_level=9).tolist())).decode()
+    picture = pixels[0] if len(pixels) == 1 else pixels.permute(1, 2, 0)
+    file = io.BytesIO()
+    Image.fromarray(picture.cpu().numpy()).save(file, "png", optimize=True)
+    return base64.b64encode(file.getvalue()).decode()
