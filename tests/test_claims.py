@@ -382,3 +382,21 @@ def test_the_ledger_needs_no_script(store: Path, monkeypatch: pytest.MonkeyPatch
         assert f'[value="{verdict}"]:checked' in style
     for kind, _, _ in table._KINDS:
         assert f'[value="{kind}"]:checked' in style
+
+
+def test_intervals_over_seeds_are_students(store: Path) -> None:
+    address = "mnist-objectives/test/optimal/beta_vae[method=grae_one_column]:interval"
+    assert values.number(address, store) == pytest.approx(4.303 / math.sqrt(3), rel=1e-4)
+    with pytest.raises(values.UnknownAddress, match="an interval over 1 values"):
+        values.number("gap:interval", store)
+
+
+def test_distances_of_samples_are_averaged_over_draws(tmp_path: Path) -> None:
+    for method, draws in (("beta_vae_diagonal", [10.0, 12.0]), ("grae_one_column", [15.0, 17.0])):
+        labels = {"method": method, "beta": 0.1, "seed": 0}
+        results.write_run(record("mnist-samples", method, labels, {"frechet": draws}), tmp_path)
+    assert values.number("sample-difference[beta=0.1]", tmp_path) == pytest.approx(5.0)
+    found = evidence.samples_small_beta(tmp_path)
+    assert [o.sample for o in found][:2] == [None, None]
+    assert found[2].sample == pytest.approx((16 / 11,))
+    assert found[2].holds is False

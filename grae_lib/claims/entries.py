@@ -285,7 +285,7 @@ CLAIMS: tuple[Claim, ...] = (
         "A Jacobian for which the sum is smaller.",
         ev.hadamard,
         "grae",
-        "Where the approximation leaves the truth",
+        "The bound, and one column at a time",
         _OBJECTIVES,
     ),
     Claim(
@@ -296,7 +296,7 @@ CLAIMS: tuple[Claim, ...] = (
         "A biased estimate, or models that end elsewhere than with all columns.",
         ev.one_column,
         "grae",
-        "Over β: twenty-seven models of each kind",
+        "The bound, and one column at a time",
         _OBJECTIVES,
     ),
     Claim(
@@ -317,7 +317,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Samples farther from the test digits than the β-VAE's by more than a quarter.",
         ev.samples_small_beta,
         "grae",
-        "Where the approximation leaves the truth",
+        "Measured",
         _SAMPLES,
     ),
     Claim(
@@ -327,7 +327,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Samples farther from the test digits than the β-VAE's by more than a quarter.",
         ev.samples_large_beta,
         "grae",
-        "Where the approximation leaves the truth",
+        "Measured",
         _SAMPLES,
     ),
     # --- first abstract
@@ -370,7 +370,7 @@ CLAIMS: tuple[Claim, ...] = (
         "A limit of β in which the regulariser is none of theirs.",
         ev.regularised_autoencoders,
         "grae",
-        "Exercises",
+        "Relatives",
     ),
     Claim(
         "abstract-value",
@@ -389,7 +389,7 @@ CLAIMS: tuple[Claim, ...] = (
         "A β at which its samples are farther from the test digits by more than a quarter.",
         ev.samples_all_beta,
         "grae",
-        "Where the approximation leaves the truth",
+        "Measured",
         _SAMPLES,
     ),
     # --- second abstract
@@ -559,8 +559,8 @@ CLAIMS: tuple[Claim, ...] = (
         OURS,
         "A value below it, or a gradient at the closed-form decoder.",
         ev.linear_minimum,
-        "grae",
-        "Exercises",
+        "linear_case",
+        "The best decoder",
     ),
     Claim(
         "rate-decomposition",

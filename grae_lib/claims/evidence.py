@@ -96,7 +96,8 @@ class Observation:
         # Rounding differs between processors; that it is rounding does not.
         if abs(self.value) < EXACT and (self.at_most or 0) <= EXACT * 10 and self.at_least is None:
             return "below 10⁻⁹"
-        shown = f"{self.value:.{self.digits}f}"
+        small = 0 < abs(self.value) < 0.5 * 10**-self.digits and self.holds is False
+        shown = f"{self.value:.0e}" if small else f"{self.value:.{self.digits}f}"
         if len(self.sample) > 1 and self.seeds and not self.pooled:
             shown += f" ± {self.spread:.{self.digits}f}"
         elif len(self.sample) > 1:

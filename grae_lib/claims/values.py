@@ -43,7 +43,19 @@ STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
     "max": max,
     "count": lambda v: float(len(v)),
     "percent": lambda v: 100 * sum(v) / len(v),
+    "interval": lambda v: _student(len(v)) * STATISTICS["spread"](v) / math.sqrt(len(v)),
 }
+
+#: Half-width of a 95 % interval in standard errors, by the number of values (Student's t).
+_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def _student(count: int) -> float:
+    """Student's factor for `count` values; 2 to 10 are known."""
+    if not 2 <= count <= len(_STUDENT) + 1:
+        raise UnknownAddress(f"an interval over {count} values is not offered; 2 to 10 are.")
+    return _STUDENT[count - 2]
+
 
 #: Digits after the point where a mark does not say.
 DEFAULT_FORMAT = ".2f"
@@ -320,6 +332,28 @@ def seeds_stored(root: Path, *, experiment: str) -> list[float]:
     return [float(len({value_of(r, "seed") for r in records(experiment, root)}))]
 
 
+@measure("sample-difference")
+def sample_difference(
+    root: Path,
+    *,
+    beta: str,
+    metric: str = "frechet",
+    method: str = "grae_one_column",
+    reference: str = _REFERENCE,
+) -> list[float]:
+    """A measure of prior samples, averaged over draws: method less reference, each seed."""
+    found: list[dict[int, float]] = []
+    for name in (method, reference):
+        runs = chosen("mnist-samples", root, method=name, beta=beta)
+        found.append({value_of(r, "seed"): _mean(r["metrics"][metric]) for r in runs})
+    mine, theirs = found
+    return [mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())]
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers)
+
+
 # --- measures of the toy --------------------------------------------------------------------------
 
 
@@ -387,3 +421,16 @@ def gap(
     from ..rotations import mean_field_gap
 
     return [float(mean_field_gap(float(theta), float(a), float(b), float(beta)))]
+
+
+@measure("form-gap")
+def form_gap(
+    root: Path, *, beta: str, split: str = "test", method: str = _REFERENCE, form: str = "columns"
+) -> list[float]:
+    """β-VAE loss less the deterministic form at a β-VAE's own solution, each seed, nats."""
+    labels = {"method": method, "beta": beta}
+    loss, other = (
+        metric("mnist-objectives", f"{split}/learned/{name}", root, **labels)
+        for name in ("beta_vae", form)
+    )
+    return [a - b for a, b in zip(loss, other, strict=True)]
