@@ -149,7 +149,7 @@ def test_explorer_of_the_book_shows_the_librarys_numbers(
 @pytest.mark.parametrize("harm", ["missing", "truncated", "shape"])
 def test_damaged_weights_of_the_book_are_named_in_place(harm: str, opener: Any) -> None:
     """And the rest of the page works: its other widget, and the same one with other weights."""
-    run = next(e["id"] for e in assets.manifest()[COLLECTION] if e["beta"] == 0.2)
+    run = next(e["id"] for e in assets.manifest()[COLLECTION] if e["beta"] == 0.1)
     content = assets.locate(run).read_bytes()
     harmed = {
         "missing": None,
@@ -157,7 +157,7 @@ def test_damaged_weights_of_the_book_are_named_in_place(harm: str, opener: Any) 
         "shape": assets.as_script(run, re.sub(rb"\[128,8\]", b"[8,128]", content, count=1)),
     }[harm]
     method = run.split("/")[-1].split("_beta")[0]
-    fragment = f"#grae:explorer;method={method};beta=0.2"
+    fragment = f"#grae:explorer;method={method};beta=0.1"
     with opener("http", "book/grae", fragment=fragment, instead={f"{run}.js": harmed}) as visit:
         page = visit.page
         error = page.locator("[data-grae=explorer] .grae-error")
