@@ -629,6 +629,10 @@ def _tetrominoes(
 
 # The toy model -----------------------------------------------------------------------------------
 
+#: Slope of the leaky ReLU below zero, here and in `models.ACTIVATIONS`: a decoder must be able to
+#: be the function that made the data. The page's activations.mjs states it once more.
+LEAKY_RELU_SLOPE = 0.2
+
 #: Elementwise, strictly increasing functions ν of the toy model, by name. They bend in different
 #: ways: not at all; saturating at both ends, at one end, nowhere; with a kink; growing fast.
 NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
@@ -637,7 +641,7 @@ NONLINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": torch.sigmoid,
     "softplus": torch.nn.functional.softplus,
     "elu": torch.nn.functional.elu,
-    "leaky_relu": lambda y: torch.nn.functional.leaky_relu(y, 0.2),
+    "leaky_relu": lambda y: torch.nn.functional.leaky_relu(y, LEAKY_RELU_SLOPE),
     "asinh": torch.asinh,
     "cubic": lambda y: y + y**3 / 3,
 }

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from . import posteriors
+from .data import LEAKY_RELU_SLOPE
 from .posteriors import Posterior
 
 #: Elementwise nonlinearities of hidden layers, by name.
@@ -26,7 +27,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "softplus": nn.Softplus,
     "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
+    "leaky_relu": lambda: nn.LeakyReLU(LEAKY_RELU_SLOPE),
     "elu": nn.ELU,
     "gelu": nn.GELU,
 }

@@ -7,8 +7,9 @@ import math
 import pytest
 import torch
 
-from grae_lib import data, geometry, objectives, posteriors
+from grae_lib import data, geometry, models, objectives, posteriors
 from grae_lib import rotations as rot
+from grae_lib.experiments import toy_uniqueness
 from grae_lib.experiments.toy_uniqueness import rotation
 
 ANGLES = [0, 15, 30, 45, 60, 75, 90]
@@ -177,3 +178,15 @@ def test_angles_are_averaged_on_a_circle_of_ninety_degrees():
 def test_bad_input_is_refused_with_advice(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+@pytest.mark.parametrize("nu", toy_uniqueness.NONLINEARITIES)
+def test_the_toy_s_decoder_can_be_the_function_that_made_the_data(nu):
+    """With A = W and b = 0 the decoder that is trained gives ν(Wz): same ν, same slopes."""
+    job = next(job for job in toy_uniqueness.jobs("cpu") if job.labels["nu"] == nu)
+    made, truth = data.toy_model(nu, job.data["column_norms"], n=50, noise_std=0.0)
+    decoder = models.build(**job.model).decoder.double()
+    decoder.weight.data.copy_(truth.W)
+    decoder.bias.data.zero_()
+    assert bool((truth.z @ truth.W.T < 0).any())
+    torch.testing.assert_close(decoder(truth.z).detach().float(), made.x, rtol=0, atol=1e-6)

@@ -35,7 +35,8 @@ export const activations = {
     d2: (a) => (a > 20 ? 0 : sigma(a) * sigma(-a)),
   },
   relu: { f: (a) => (a > 0 ? a : 0), d1: (a) => (a > 0 ? 1 : 0), d2: () => 0 },
-  leaky_relu: { f: (a) => (a > 0 ? a : 0.01 * a), d1: (a) => (a > 0 ? 1 : 0.01), d2: () => 0 },
+  // The slope of the library (data.LEAKY_RELU_SLOPE), not PyTorch's default.
+  leaky_relu: { f: (a) => (a > 0 ? a : 0.2 * a), d1: (a) => (a > 0 ? 1 : 0.2), d2: () => 0 },
   elu: {
     f: (a) => (a > 0 ? a : Math.expm1(a)),
     d1: (a, y) => (a > 0 ? 1 : y + 1),
