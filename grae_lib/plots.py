@@ -140,40 +140,14 @@ def _series(table: Mapping[tuple, tuple[float, float, int]]) -> dict[str, list[t
     return found
 
 
-def over_beta(
-    table: Mapping[tuple, tuple[float, float, int]], ylabel: str, *, log_y: bool = False
-) -> Figure:
-    """Mean ± standard deviation over seeds against β, one line for each method.
-
-    table: {(method, β): (mean, standard deviation, seeds)}, as `results.table` gives it.
-    """
-    figure, ax = plt.subplots(figsize=(7, 3.8))
-    for method, rows in _series(table).items():
-        beta, mean, spread, _ = (
-            np.array(column, dtype=float) for column in zip(*rows, strict=True)
-        )
-        ax.errorbar(
-            beta,
-            mean,
-            yerr=np.nan_to_num(spread),
-            color=COLORS[method],
-            marker=_MARKERS[method],
-            label=NAMES[method],
-            capsize=3,
-            markersize=5,
-            linewidth=1.4,
-        )
-    ax.set(xscale="log", xlabel="β (no unit)", ylabel=ylabel)
-    if log_y:
-        ax.set_yscale("log")
-    ax.legend(fontsize=9.5)
-    return figure
-
-
 def over_beta_interactive(
     table: Mapping[tuple, tuple[float, float, int]], ylabel: str, alt: str
 ) -> go.Figure:
-    """The same as a plotly figure: hover for values, click a legend entry to hide a method."""
+    """Mean ± standard deviation over seeds against β, one line for each method, as a plotly figure:
+    hover for values, click a legend entry to hide a method.
+
+    table: {(method, β): (mean, standard deviation, seeds)}, as `results.table` gives it.
+    """
     import plotly.graph_objects as go
 
     traces: list[Any] = []
@@ -206,53 +180,70 @@ def over_beta_interactive(
 
 def paired_differences(
     records: Sequence[Mapping[str, Any]], metric: str, reference: str
-) -> list[dict[str, Any]]:
-    """For each β and method: mean ± standard deviation over seeds of metric − reference's metric.
+) -> dict[float, dict[str, tuple[float, float]]]:
+    """{β: {method: (mean, standard deviation)}} over seeds of metric − reference's metric, nats.
 
-    The reference is the run of method `reference` with the same β and seed. Rows for `as_table`.
+    The reference is the run of method `reference` with the same β and seed; its own entry holds the
+    mean and standard deviation of the metric itself. One seed has standard deviation NaN.
     """
     value = {
         tuple(r["job"]["labels"][k] for k in ("method", "beta", "seed")): r["metrics"][metric]
         for r in records
-        if metric in r["metrics"]
+        if r["metrics"].get(metric) is not None
     }
-    methods = sorted({m for m, _, _ in value} - {reference})
+
+    def summary(found: list[float]) -> tuple[float, float]:
+        spread = np.std(found, ddof=1) if len(found) > 1 else np.nan
+        return float(np.mean(found)), float(spread)
+
+    table: dict[float, dict[str, tuple[float, float]]] = {}
+    for method, beta in sorted({(m, b) for m, b, _ in value}, key=lambda key: key[::-1]):
+        seeds = [s for (m, b, s) in value if (m, b) == (method, beta)]
+        found = [
+            value[method, beta, s] - (method != reference) * value[reference, beta, s]
+            for s in seeds
+            if (reference, beta, s) in value
+        ]
+        if found:
+            table.setdefault(beta, {})[method] = summary(found)
+    return table
+
+
+def difference_rows(
+    differences: Mapping[float, Mapping[str, tuple[float, float]]], reference: str, digits: int = 2
+) -> list[dict[str, str]]:
+    """`paired_differences` as text, rows for `as_table`: the reference's mean, then +mean ± sd."""
     rows = []
-    for beta in sorted({b for _, b, _ in value}):
-        row: dict[str, Any] = {"β": f"{beta:g}"}
-        base = [v for (m, b, _), v in value.items() if (m, b) == (reference, beta)]
-        row[f"{NAMES[reference]} (nats)"] = float(np.mean(base))
-        for method in methods:
-            found = [
-                v - value[reference, beta, seed]
-                for (m, b, seed), v in value.items()
-                if (m, b) == (method, beta) and (reference, beta, seed) in value
-            ]
-            spread = np.std(found, ddof=1) if len(found) > 1 else np.nan
-            row[NAMES[method]] = f"{np.mean(found):+.2f} ± {spread:.2f}"
+    for beta, found in differences.items():
+        row = {"β": f"{beta:g}", f"{NAMES[reference]} (nats)": f"{found[reference][0]:.{digits}f}"}
+        row |= {
+            NAMES[method]: f"{mean:+.{digits}f} ± {spread:.{digits}f}"
+            for method, (mean, spread) in found.items()
+            if method != reference
+        }
         rows.append(row)
     return rows
 
 
 def relative_differences(
-    records: Sequence[Mapping[str, Any]], metric: str, reference: str
+    differences: Mapping[float, Mapping[str, tuple[float, float]]], reference: str
 ) -> Figure:
     """(metric − reference's) / reference's in percent against β; bars: one sd over seeds.
 
-    The vertical axis is linear up to 5 % and logarithmic above.
+    differences: from `paired_differences` with the same reference. The vertical axis is linear up
+    to 5 % and logarithmic above.
     """
     figure, ax = plt.subplots(figsize=(7, 3.8))
-    rows = paired_differences(records, metric, reference)
-    base = np.array([row[f"{NAMES[reference]} (nats)"] for row in rows])
-    beta = np.array([float(row["β"]) for row in rows])
-    methods = [m for m in NAMES if NAMES[m] in rows[0]]
+    found_methods = {m for found in differences.values() for m in found} - {reference}
+    methods = [m for m in NAMES if m in found_methods]
+    betas = np.array(list(differences))
     for k, method in enumerate(methods):
-        cells = [row[NAMES[method]].split(" ± ") for row in rows]
-        mean, spread = (100 * np.array([float(c[i]) for c in cells]) / base for i in (0, 1))
+        rows = [(b, f[method], f[reference][0]) for b, f in differences.items() if method in f]
+        beta = np.array([b for b, _, _ in rows])
+        mean, spread = (100 * np.array([c[i] / base for _, c, base in rows]) for i in (0, 1))
         # A little sideways shift keeps error bars at the same β apart.
-        shifted = beta * 1.03 ** (k - len(methods) / 2)
         ax.errorbar(
-            shifted,
+            beta * 1.03 ** (k - len(methods) / 2),
             mean,
             yerr=np.nan_to_num(spread),
             color=COLORS[method],
@@ -264,7 +255,7 @@ def relative_differences(
         )
     ax.axhline(0, color="#24292f", linewidth=1)
     ax.set(xscale="log", xlabel="β", ylabel=f"difference from {NAMES[reference]}, %")
-    ax.set_xticks(beta, [f"{b:g}" for b in beta], fontsize=9)
+    ax.set_xticks(betas, [f"{b:g}" for b in betas], fontsize=9)
     ax.set_xticks([], minor=True)
     # Linear where the methods agree, logarithmic beyond, so that a failure does not hide the rest.
     ax.set_yscale("symlog", linthresh=5)

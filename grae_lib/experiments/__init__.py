@@ -6,6 +6,7 @@ from . import (
     celeba_objectives,
     fashion_objectives,
     mnist_objectives,
+    mnist_samples,
     mnist_structure,
     toy_uniqueness,
 )
@@ -17,6 +18,7 @@ REGISTRY: dict[str, Experiment] = {
         toy_uniqueness.EXPERIMENT,
         mnist_structure.EXPERIMENT,
         mnist_objectives.EXPERIMENT,
+        mnist_samples.EXPERIMENT,
         fashion_objectives.EXPERIMENT,
         celeba_objectives.EXPERIMENT,
     )
