@@ -57,7 +57,8 @@ class History:
 
     steps: the step numbers recorded, counted from 1. terms: for each named term of the objective
     its mean over the batch at those steps, in nats. status: "finished", or "diverged at step k".
-    seconds: wall time of the whole sweep that the member was part of, resumed parts added up.
+    seconds: wall time of the whole sweep that the member was part of, resumed parts added up and
+    the writing of checkpoints left out.
     """
 
     objective: str
@@ -363,9 +364,12 @@ def fit_sweep(
             if bool((first_bad >= 0).all()):
                 break
         if checkpoint is not None and ((step + 1) % checkpoint_every == 0 or step + 1 == steps):
+            writing = time.perf_counter()
             for history in histories:
-                history.seconds = before + time.perf_counter() - started
+                history.seconds = before + writing - started
             state.save(checkpoint, step + 1)
+            # Not counted: the time in the file could not include its own writing.
+            started += time.perf_counter() - writing
 
     # The loss of the last step is taken before its update: what the update left counts as well.
     for value in parameters.values():

@@ -146,7 +146,7 @@ def test_run_verify_and_show(call, toy, tmp_path):
     assert "nan" not in out
 
     path = next(tmp_path.rglob("runs/*.json"))
-    path.write_bytes(path.read_bytes().replace(b'"status": "fin', b'"status": "Fin'))
+    path.write_bytes(path.read_bytes().replace(b'"status":"fin', b'"status":"Fin'))
     code, out, _ = call("results", "verify", "--root", tmp_path)
     assert code == 1
     assert f"{path.name} has changed: its SHA-256 is not the manifest's; restore it." in out

@@ -292,7 +292,7 @@ def test_a_record_of_other_settings_is_not_taken_for_done(tiny, tmp_path):
     ("damage", "message"),
     [
         (lambda b: b[:200], "not valid JSON .* or delete it to have it made again"),
-        (lambda b: b.replace(b'"n": 32', b'"n": 33'), "SHA-256 is not the manifest's. Restore it"),
+        (lambda b: b.replace(b'"n":32', b'"n":33'), "SHA-256 is not the manifest's. Restore it"),
         (lambda b: b'{"model": "another program"}', "JSON but not a result: it lacks some of"),
         (lambda b: b.replace(b'"tiny"', b'"huge"'), "it is misplaced"),
     ],

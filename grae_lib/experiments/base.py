@@ -325,6 +325,8 @@ def run(
         finished = joblib.Parallel(return_as="generator_unordered", batch_size=1)(calls)
         for written in tqdm(finished, total=len(todo), unit="sweep", disable=not progress):
             paths += written
+    # A worker that was killed may have left half a file, and all of them are done by now.
+    storage.remove_leftovers(results.folder(experiment.name, scale, root))
     results.write_manifest(root)
     return sorted(paths)
 
