@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 from torch import Tensor
 
@@ -114,14 +114,14 @@ def curves(
                         ax.annotate(
                             f"β = {beta:g}",
                             (x, y),
-                            (4, 7),
+                            (4, 7) if capacity != "depth1" else (2, -14),
                             textcoords="offset points",
                             fontsize=8.5,
                             color=color,
                         )
         level = floor[(split,)][0]
         ax.axhline(level, color="#8a8f98", linewidth=1, linestyle=":")
-        ax.text(0.98, level, "entropy floor", transform=ax.get_yaxis_transform(), ha="right",
+        ax.text(0.02, level, "entropy floor", transform=ax.get_yaxis_transform(), ha="left",
                 va="bottom", fontsize=8.5, color="#5b6068")  # fmt: skip
         ax.set(title=SPLIT.get(split, split), xlabel="rate (nats)")
         ax.set_xscale("symlog", linthresh=10)
@@ -222,12 +222,17 @@ def over_beta(
                         linestyle="-" if held_out else "--",
                         mfc=color if held_out else "white",
                     )
-                    part = "" if whole else ", held out" if held_out else ", training"
-                    handles[title + part] = handle
+                    if not whole:
+                        handles[title + (", held out" if held_out else ", training")] = handle
+                    elif len(quantities) == 1:
+                        handles[title] = handle
         for ax in row:
             ax.set_xscale("log")
             if metric in log_y:
                 ax.set_yscale("log")
+                ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+                ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                ax.yaxis.set_minor_formatter(NullFormatter())
             if metric.startswith("gap/"):
                 ax.axhline(0, color="#24292f", linewidth=0.8)
         row[0].set_ylabel(label)
