@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from grae_lib import plots_rd, results
+from grae_lib import experiments, plots_rd, results
 from grae_lib import rate_distortion as rd
+from grae_lib.experiments.base import run_sweep, sweeps
 
 SPECTRUM = (5, 3, 1.5, 0.6, 0.3, 0.1)
 
@@ -277,3 +278,41 @@ def test_every_figure_takes_what_is_stored(experiment):
     interactive = plots_rd.curves_interactive(records, "alt")
     assert len(interactive.data) == 2 * len(rd.cells(records))
     assert interactive.layout.meta["alt"] == "alt"
+
+
+# The experiments ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("experiment", "betas", "splits"),
+    [("tetrominoes-rd", 12, {"easy", "hard", "thinned"}), ("mnist-rd", 6, None)],
+)
+def test_grids_at_the_cpu_scale(experiment, betas, splits):
+    labels = [j.labels for j in experiments.get(experiment).jobs("cpu")]
+    assert len({on["beta"] for on in labels}) == betas
+    assert {on["depth"] for on in labels} == {1, 3}
+    assert {on["seed"] for on in labels} == {0, 1, 2}
+    assert splits is None or {on["split"] for on in labels} == splits
+    assert min(on["beta"] for on in labels) == 0.001
+
+
+@pytest.mark.parametrize("experiment", ["tetrominoes-rd", "mnist-rd"])
+def test_smoke_runs_measure_what_holds_of_any_model(experiment, tmp_path):
+    jobs = experiments.get(experiment).jobs("smoke")
+    for group in sweeps(jobs, "cpu"):
+        run_sweep(experiment, "smoke", group, "cpu", tmp_path, None)
+    stored = results.runs(experiment, "smoke", tmp_path)
+    assert len(stored) == len(jobs) == 2
+    for record in rd.derived(stored):
+        m, beta = record["metrics"], record["job"]["labels"]["beta"]
+        for part in ("train", "test"):
+            assert m[f"{part}/distortion"] > m[f"{part}/entropy_floor"] > 0
+            assert m[f"{part}/mutual_information"] <= m[f"{part}/information_bound"] + 1e-6
+            assert m[f"{part}/mutual_information_minibatch"] <= math.log(64) + 1e-6
+            split = m[f"{part}/mutual_information"] + m[f"{part}/marginal_kl"]
+            assert split == pytest.approx(m[f"{part}/rate"], rel=1e-4, abs=1e-4)
+            expected = m[f"{part}/distortion"] + beta * m[f"{part}/rate"]
+            assert m[f"{part}/objective"] == pytest.approx(expected, rel=1e-6)
+            assert plots_rd.sheet(record, part).shape[:2] == (2, 8)
+        assert m["train/information_bound"] == pytest.approx(math.log(512))
+        assert m["test/information_bound"] == pytest.approx(math.log(256))
