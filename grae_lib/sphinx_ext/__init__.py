@@ -7,6 +7,8 @@
 - :mod:`grae_lib.sphinx_ext.plotly_renderer` turns a stored plotly figure into HTML;
 - :mod:`grae_lib.sphinx_ext.checks` warns, and so fails a ``-W`` build, on a cell without outputs
   and on a figure without a description;
+- :mod:`grae_lib.sphinx_ext.exercises` defines exercises that check themselves in the page;
+- :mod:`grae_lib.course.slides` makes a deck of each chapter's page;
 - :mod:`grae_lib.sphinx_ext.notebooks` executes chapters whose inputs changed;
 - :mod:`grae_lib.sphinx_ext.api` shows docstrings;
 - :mod:`grae_lib.sphinx_ext.store` carries the stored records along and shows their provenance.
@@ -19,7 +21,8 @@ from typing import Any
 
 def setup(app: Any) -> dict[str, Any]:
     """Connect the extension to a Sphinx application; returns Sphinx's extension metadata."""
-    from . import api, assets, checks, store
+    from ..course import slides
+    from . import api, assets, checks, exercises, store
 
     app.connect("config-inited", assets.add_static_path)
     app.connect("builder-inited", assets.copy_vendor_files)
@@ -32,4 +35,6 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("source-read", checks.warn_unexecuted)
     app.connect("doctree-read", checks.warn_missing_alt)
     app.connect("build-finished", assets.mend_pages)
+    app.connect("build-finished", slides.on_build, priority=600)
+    exercises.setup(app)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
