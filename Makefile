@@ -16,10 +16,11 @@ STATIC := GRAE_STATIC=1
 # What shapes every page: when one of these changes, all pages are written anew.
 SHELL_OF_BOOK := _config.yml _toc.yml requirements.txt book/references.bib \
 	$(wildcard book/_static/*) $(wildcard grae_lib/sphinx_ext/*.py) \
-	$(wildcard grae_lib/sphinx_ext/static/*)
+	$(wildcard grae_lib/sphinx_ext/static/*) $(wildcard grae_lib/course/*)
 
 .DEFAULT_GOAL := help
-.PHONY: help book pages test lint unit nbval browser notebooks bench serve clean fork wheel zip
+.PHONY: help book pages test lint unit nbval browser notebooks bench serve clean fork wheel zip \
+	assignments grade slides
 
 help:
 	@echo "make book       build the book and print the path to open"
@@ -27,6 +28,9 @@ help:
 	@echo "make lint       style and types only"
 	@echo "make notebooks  execute the chapters whose code, library or data changed"
 	@echo "make bench      time training steps of each objective, and the widgets in a browser"
+	@echo "make assignments student and instructor versions of the assignments"
+	@echo "make grade      ASSIGNMENT=grae SUBMISSIONS=folder: grades.csv and feedback/"
+	@echo "make slides     the decks again, from the built pages (make book makes them too)"
 	@echo "make serve      serve the built book at http://localhost:$(PORT)"
 	@echo "make fork REPOSITORY=https://github.com/NAME/PROJECT   name another repository everywhere"
 	@echo "make wheel      run the chapters from the built wheel in a clean environment (several GB)"
@@ -103,6 +107,16 @@ wheel: $(READY)
 
 zip: $(READY) book
 	$(PY) -m grae_lib.sphinx_ext.archive _build/html _build/book.zip
+
+# Student versions are committed, since Colab opens them; the instructor's files stay in _build/.
+assignments: $(READY)
+	$(PY) -m grae_lib.course assignments
+
+grade: assignments
+	$(SINGLE) $(PY) -m grae_lib.course grade $(ASSIGNMENT) $(SUBMISSIONS) --jobs $(WORKERS)
+
+slides: pages
+	$(PY) -m grae_lib.course slides
 
 clean:
 	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

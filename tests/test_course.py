@@ -7,7 +7,6 @@ import csv
 import json
 import re
 import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -205,7 +204,7 @@ def graded(made, tmp_path_factory):
         "grae",
         folder,
         out / "grades.csv",
-        limits=grade.Limits(seconds=200, cell_seconds=8, memory=1024),
+        limits=grade.Limits(seconds=200, cell_seconds=15, memory=1024),
         instructor=made[1],
     )
     with (out / "grades.csv").open(newline="") as file:

@@ -200,10 +200,10 @@ betas = [0.05, 0.4, 3.0]
 # %% [markdown]
 # ## Question 3: three points of the curve (4 points)
 #
-# Train a β-VAE for each of `betas` with `models.build(latent_dim=4, hidden=(64,), seed=0)` and
-# `training.fit(model, digits, objective, steps=300, batch_size=100, lr=3e-3, progress=False)`, and
-# evaluate it on `digits` with `evaluation.evaluate(model, digits, objective)`. Collect
-# `points`, a list of `(rate, distortion)` in the order of `betas`.
+# Train a β-VAE (`objectives.BetaVAE`) for each of `betas`: four latents, one hidden layer of 64, seed 0
+# (`models.build`); 300 steps, batches of 100, learning rate 0.003 (`training.fit`, with
+# `progress=False`). Evaluate each on `digits` (`evaluation.evaluate`). Collect `points`, a list of
+# `(rate, distortion)` in the order of `betas`.
 
 # %% [raw]
 # # BEGIN SOLUTION

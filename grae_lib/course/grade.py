@@ -1,8 +1,8 @@
 """Grade a folder of submissions offline: a CSV, and one page of feedback for each submission.
 
-A submission is a notebook `NAME.ipynb` in the folder, or a folder `NAME` with a notebook in it. Each
-runs in a process of its own with limits of time and memory; whatever happens there, the others are
-graded. Tests come from the instructor's files only (`grae_lib.course.build`). See
+A submission is a notebook `NAME.ipynb` in the folder, or a folder `NAME` with a notebook in it.
+Each runs in a process of its own with limits of time and memory; whatever happens there, the others
+are graded. Tests come from the instructor's files only (`grae_lib.course.build`). See
 `grae_lib.course.worker` for what a submission may not do.
 """
 
@@ -96,7 +96,7 @@ def _context() -> Any:
         raise OSError("grading needs Linux or macOS: Windows has no limits a process can be given.")
     context = multiprocessing.get_context("forkserver")
     # PyTorch and the library are loaded once; each submission starts from a copy of that process.
-    context.set_forkserver_preload(["grae_lib.course.worker"])
+    context.set_forkserver_preload(["grae_lib.course.preloaded"])
     return context
 
 
@@ -239,7 +239,11 @@ def write_csv(out: Path, assignment: str, key: Key, reports: list[dict[str, Any]
 def feedback(assignment: str, key: Key, report: dict[str, Any]) -> str:
     """A page in Markdown that a student can act on: what failed, where, and what was expected."""
     total = sum(key.points.values())
-    lines = [f"# {assignment}: {report['name']}", "", f"**{report['score']:g} of {total:g} points**"]
+    lines = [
+        f"# {assignment}: {report['name']}",
+        "",
+        f"**{report['score']:g} of {total:g} points**",
+    ]
     if report["status"] != "graded":
         lines += ["", f"The notebook was not graded: {report['status']}."]
     for title, items in (("Cells that failed", report["failed"]), ("Notes", report["notes"])):

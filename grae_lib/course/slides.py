@@ -2,9 +2,9 @@
 
 The page is the source because everything is in it already: set theorems with their numbers,
 resolved citations, figures with their descriptions, widgets with their state. A notebook exporter
-would show the chapters' MyST marks as text. A deck is `slides/NAME.html` beside `book/`, so relative
-addresses of a page stay valid, and it loads the book's own copies of MathJax, widgets and reveal.js:
-it works over file:// without network.
+would show the chapters' MyST marks as text. A deck is `slides/NAME.html` beside `book/`, so a
+page's relative addresses stay valid, and it loads the book's own MathJax, widgets and reveal.js: it
+works over file:// without network.
 
 A slide takes the first sentence of each paragraph, and formulas, theorems, tables, figures and
 widgets whole; the full text, proofs and code outputs become the speaker's notes (key S).

@@ -1,10 +1,10 @@
 """One submission in a process of its own: run its cells, then the instructor's tests.
 
 The tests come in as text from the instructor's files, before anything of the submission runs. What
-the submission holds under the same names is never looked at. Guards, in the order in which they act:
+the submission holds under the same names is never looked at. Guards, in the order they act in:
 
 - the process may not open the instructor's files or other submissions, write outside its own
-  folder, start programs or use the network (an audit hook, which Python code cannot take off again);
+  folder, start programs or use the network (an audit hook, which Python code cannot take off);
 - memory is limited by the system, each cell and each test by a timer, the whole by the parent;
 - functions that tests rely on and that the submission replaced are put back, and this is reported.
 
@@ -26,6 +26,7 @@ import re
 import resource
 import signal
 import sys
+import tempfile
 import traceback
 import types
 import warnings
@@ -94,7 +95,7 @@ class Task(NamedTuple):
 
 
 class OutOfTime(BaseException):
-    """A cell or a test ran past its limit. No Exception, so that `except Exception` lets it pass."""
+    """A cell or a test ran past its limit. No Exception: `except Exception` must let it pass."""
 
 
 class Refused(PermissionError):
@@ -163,7 +164,7 @@ def guard(folder: str, forbidden: Iterable[str], refused: list[str]) -> None:
         if writing:
             refuse("write outside its own folder")
 
-    def hook(event: str, arguments: tuple) -> None:
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in READS:
             flags = arguments[2] if event == "open" and len(arguments) > 2 else 0
             check(arguments[0], bool((flags or 0) & WRITING))
@@ -178,8 +179,18 @@ def guard(folder: str, forbidden: Iterable[str], refused: list[str]) -> None:
 
 
 def snapshot() -> list[tuple[Any, dict[str, Any]]]:
-    """What the guarded modules and classes hold now."""
-    return [(place, dict(vars(place))) for place in GUARDED]
+    """What the guarded modules and classes hold now.
+
+    Of torch itself only functions: it replaces some of its own classes when they are first used.
+    """
+    return [
+        (place, {k: v for k, v in vars(place).items() if place is not torch or _is_function(v)})
+        for place in GUARDED
+    ]
+
+
+def _is_function(value: Any) -> bool:
+    return callable(value) and not isinstance(value, type)
 
 
 def restore(before: list[tuple[Any, dict[str, Any]]]) -> list[str]:
@@ -222,7 +233,9 @@ def where(error: BaseException) -> str:
         text = f"{type(error).__name__}: {str(error)[:300]}"
     if isinstance(error, SyntaxError):
         return f"{text} ({error.filename}, line {error.lineno})"
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith("cell ")]
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith("cell ")
+    ]
     return f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text
 
 
@@ -310,6 +323,19 @@ def grade(task: Task) -> dict[str, Any]:
     return report
 
 
+def warm() -> None:
+    """Make PyTorch load what it loads at the first derivative and the first step of an optimiser.
+
+    No backward pass: with a GPU its threads would not survive the copying of the process.
+    """
+    weight = torch.zeros(1, requires_grad=True)
+    weight.grad = torch.ones(1)
+    torch.optim.Adam([weight]).step()
+    for activation in ("tanh", "relu"):
+        decoder = models.build(shape=(3,), latent_dim=2, hidden=(3,), activation=activation).decoder
+        torch.func.jvp(decoder, (torch.zeros(1, 2),), (torch.ones(1, 2),))
+
+
 def main(task: Task, connection: Connection) -> None:
     """What the process of a submission does; sends the report as JSON."""
     os.setsid()
@@ -320,7 +346,13 @@ def main(task: Task, connection: Connection) -> None:
     sys.stdout = sys.stderr = io.TextIOWrapper(io.FileIO(os.devnull, "w"))
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    os.environ["MPLBACKEND"] = "Agg"
+    os.environ |= {
+        "MPLBACKEND": "Agg",
+        "TMPDIR": task.folder,
+        "TORCHINDUCTOR_CACHE_DIR": task.folder,
+    }
+    tempfile.tempdir = task.folder
+    sys.dont_write_bytecode = True
     _limit_memory(task.memory)
     connection.send_bytes(json.dumps(grade(task)).encode())
     connection.close()

@@ -16,9 +16,9 @@
 - `choice`: the question, a line `---`, and a YAML list of {answer, correct, feedback}, exactly one
   correct.
 - `predict`: like `numeric`, with a widget below that stays veiled until a prediction is made.
-  `widget`, `state` (JSON) say which and how it starts; `target` (JSON) is the state to move it to, and
-  `reads` the number of the widget that is compared with the prediction. Its `answer` is the same
-  number by the library, for readers without scripts.
+  `widget`, `state` (JSON) say which and how it starts; `target` (JSON) is the state to move it to,
+  and `reads` the number of the widget that is compared with the prediction. Its `answer` is the
+  same number by the library, for readers without scripts.
 
 Pages that hold one load one small script, which needs no network. Without scripts a reader opens
 the answer by hand.
@@ -56,7 +56,7 @@ def computed(expression: str) -> float:
         "rotations": rotations,
     }
     try:
-        value = float(eval(expression, {"__builtins__": {}}, names))
+        value = float(eval(expression, names))
     except (NameError, TypeError, AttributeError, SyntaxError) as error:
         raise ValueError(
             f"answer {expression!r} was given; expected an expression over {', '.join(names)}: "
@@ -77,7 +77,9 @@ def checked_choices(text: str) -> list[dict[str, Any]]:
         raise ValueError("a choice takes a YAML list, each entry with answer, correct, feedback.")
     right = sum(answer["correct"] is True for answer in answers)
     if right != 1 or len(answers) < 2:
-        raise ValueError(f"{len(answers)} answers with {right} correct; give two or more, one right.")
+        raise ValueError(
+            f"{len(answers)} answers with {right} correct; give two or more, one right."
+        )
     return answers
 
 
@@ -93,11 +95,20 @@ class ExerciseDirective(SphinxDirective):
     has_content = True
     option_spec: ClassVar = {
         "label": directives.unchanged_required,
-        **{
-            name: directives.unchanged
-            for name in ("answer", "tolerance", "unit", "right", "mistakes")
-        },
-        **{name: directives.unchanged for name in ("widget", "state", "target", "reads")},
+        **dict.fromkeys(
+            (
+                "answer",
+                "tolerance",
+                "unit",
+                "right",
+                "mistakes",
+                "widget",
+                "state",
+                "target",
+                "reads",
+            ),
+            directives.unchanged,
+        ),
     }
 
     def run(self) -> list[nodes.Node]:
@@ -141,19 +152,22 @@ class ExerciseDirective(SphinxDirective):
         if kind == "predict":
             state = json.loads(self.options.get("state", "{}"))
             widget = static_html.block(self.options["widget"], state)
-            found.append(nodes.raw("", f'<div class="grae-check-veil">{widget}</div>', format="html"))
+            found.append(
+                nodes.raw("", f'<div class="grae-check-veil">{widget}</div>', format="html")
+            )
         found.append(nodes.raw("", "</section>", format="html"))
         return found
 
 
 def _number(label: str, data: dict[str, Any]) -> str:
     name, unit = html.escape(label), html.escape(data["unit"])
-    word = "Your prediction" if data["kind"] == "predict" else "Your answer"
+    predicts = data["kind"] == "predict"
+    word, verb = ("Your prediction", "Predict") if predicts else ("Your answer", "Check")
     return (
         f'<form class="grae-check-form"><label for="{name}-in">{word}</label>'
         f'<input id="{name}-in" type="text" inputmode="decimal" autocomplete="off" '
         f'aria-describedby="{name}-unit"><span id="{name}-unit">{unit}</span>'
-        f'<button type="submit">{"Predict" if data["kind"] == "predict" else "Check"}</button></form>'
+        f'<button type="submit">{verb}</button></form>'
         '<p class="grae-check-says" role="status"></p>'
         f"<details><summary>Show the answer</summary><p>{shown(data['answer'])} {unit}. "
         f"{html.escape(data['right'])}</p></details>"
