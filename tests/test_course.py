@@ -118,7 +118,7 @@ WRONG = {
     ),
     "shape_error": (
         lambda s: edited(s, "return torch.stack(columns, -1)", "return torch.stack(columns, 1)"),
-        {"q1": 0, "q5": 1},
+        {"q1": 0},  # q5 keeps its points: |I + JᵀJ/β| = |I + JJᵀ/β|
         r"the shape is (5, 3, 4); expected (B, n, d) = (5, 4, 3)",
     ),
     "wrong_axis": (
@@ -153,7 +153,7 @@ WRONG = {
     "syntax_error": (
         lambda s: edited(s, COLUMNS, "return beta / 2 * (torch"),
         {"q3": 0},
-        "SyntaxError: '(' was never closed (cell 6, line 4)",
+        "SyntaxError: '(' was never closed (cell 7",
     ),
     "not_filled_in": (
         lambda s: edited(s, COLUMNS, "..."),
@@ -204,7 +204,7 @@ def graded(made, tmp_path_factory):
         "grae",
         folder,
         out / "grades.csv",
-        limits=grade.Limits(seconds=200, cell_seconds=15, memory=1024),
+        limits=grade.Limits(seconds=300, cell_seconds=5, memory=1024),
         instructor=made[1],
     )
     with (out / "grades.csv").open(newline="") as file:

@@ -19,8 +19,10 @@ def main(arguments: list[str] | None = None) -> int:
     marks.add_argument("folder", type=Path, help="NAME.ipynb files, or one folder a student")
     marks.add_argument("--out", type=Path, default=Path("grades.csv"), help="CSV to write")
     marks.add_argument("--jobs", type=int, default=1, help="submissions at a time")
-    marks.add_argument("--seconds", type=float, default=300, help="limit of a submission")
-    marks.add_argument("--cell-seconds", type=float, default=60, help="limit of a cell or a test")
+    marks.add_argument("--seconds", type=float, default=600, help="limit of a submission")
+    marks.add_argument(
+        "--cell-seconds", type=float, default=60, help="processor time of a cell or a test"
+    )
     marks.add_argument("--memory", type=int, default=2048, help="MiB a submission may take")
     decks = actions.add_parser("slides", help="decks from the pages of the built book")
     decks.add_argument("--html", type=Path, default=Path("_build/html"), help="the built book")

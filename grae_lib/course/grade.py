@@ -26,9 +26,10 @@ from .build import INSTRUCTOR, MASTERS, NAMES
 
 
 class Limits(NamedTuple):
-    """seconds: of one submission in all; cell_seconds: of each cell and test; memory: MiB."""
+    """seconds: of one submission, by the clock; cell_seconds: of the processor, for a cell or a test;
+    memory: MiB."""
 
-    seconds: float = 300.0
+    seconds: float = 600.0
     cell_seconds: float = 60.0
     memory: int = 2048
 

@@ -5,7 +5,8 @@ the submission holds under the same names is never looked at. Guards, in the ord
 
 - the process may not open the instructor's files or other submissions, write outside its own
   folder, start programs or use the network (an audit hook, which Python code cannot take off);
-- memory is limited by the system, each cell and each test by a timer, the whole by the parent;
+- memory is limited by the system, the processor's time of each cell and each test by a timer, the
+  whole by the parent's clock;
 - functions that tests rely on and that the submission replaced are put back, and this is reported.
 
 They stop accidents and plain tampering. Code that takes the Python process itself apart is not
@@ -83,7 +84,8 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 class Task(NamedTuple):
     """What a worker needs: the notebook's text, tests by question, limits, and forbidden folders.
 
-    cell_seconds: for each cell and each test; memory: MiB above what an idle worker holds.
+    cell_seconds: of the processor, for each cell and each test; memory: MiB above what an idle
+    worker holds.
     """
 
     notebook: str
@@ -129,18 +131,22 @@ def cases_of(source: str, question: str) -> list[Case]:
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise OutOfTime in the block after `seconds`, and again each second while it is ignored."""
+    """Raise OutOfTime in the block after `seconds`, and again each second while it is ignored.
+
+    Seconds of the processor, so that a busy machine costs no marks; who sleeps meets the limit of
+    the whole.
+    """
 
     def stop(number: int, frame: Any) -> None:
         raise OutOfTime
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 1.0)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def guard(folder: str, forbidden: Iterable[str], refused: list[str]) -> None:
