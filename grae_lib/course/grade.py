@@ -26,7 +26,7 @@ from .build import INSTRUCTOR, MASTERS, NAMES
 
 
 class Limits(NamedTuple):
-    """seconds: of one submission, by the clock; cell_seconds: of the processor, for a cell or a test;
+    """seconds: of a submission, by the clock; cell_seconds: of the processor, for a cell or a test;
     memory: MiB."""
 
     seconds: float = 600.0

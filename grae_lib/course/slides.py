@@ -29,6 +29,10 @@ CHAPTERS = ("uniqueness", "local_geometry", "gaussian_case", "grae", "rate_disto
 LINES, WIDTH = 13.0, 78
 #: Lines of text that may stand above a figure or a widget.
 ABOVE = 3.0
+#: Lines that a still figure takes, so that a remark fits below it.
+FIGURE = 9.0
+#: Sentences about cells of code, which a deck does not show.
+OF_CODE = re.compile(r"(The|This) (next |last )?(cell|check)\b|References are")
 #: Sections that are for readers, not for a lecture.
 LEFT_OUT = ("Exercises", "References", "Check yourself", "What to take away")
 REVEAL = ("reveal.js", "reveal.css", "notes.js")
@@ -81,7 +85,9 @@ def lead_of(paragraph: Tag) -> str:
 
 def _is_formula(block: Tag) -> bool:
     return "math" in _classes(block) or (
-        block.name == "div" and block.find("div", class_="math", recursive=False) is not None
+        block.name == "div"
+        and not _classes(block) & {"admonition", "proof", "cell"}
+        and block.find("div", class_="math", recursive=False) is not None
     )
 
 
@@ -108,7 +114,7 @@ def _cell(cell: Tag) -> Iterator[Item]:
             yield Item(str(figure), LINES, True)
         for picture in output.select("img"):
             if picture.find_parent(attrs={"data-grae": True}) is None:
-                yield Item(str(picture), LINES, True)
+                yield Item(str(picture), FIGURE, True)
         for table in output.select("table"):
             yield Item(f'<div class="deck-table">{table}</div>', LINES, True)
 
@@ -117,8 +123,8 @@ def items_of(block: Tag) -> tuple[list[Item], str]:
     """What of a block is shown, and its text for the notes ('' if it is shown whole)."""
     classes = _classes(block)
     if block.name == "p":
-        if not text_of(block) or text_of(block).startswith("References are"):
-            return [], ""
+        if not text_of(block) or OF_CODE.match(text_of(block)):
+            return [], str(block)
         lead = lead_of(block)
         length = len(re.sub(r"<[^>]*>", "", lead))
         return [Item(f"<p>{lead}</p>", 0.4 + -(-length // WIDTH))], str(block)
@@ -127,7 +133,10 @@ def items_of(block: Tag) -> tuple[list[Item], str]:
         lines = sum(0.3 + -(-len(text_of(entry)) // WIDTH) for entry in entries)
         if lines <= LINES - 2:
             return [Item(str(block), lines)], ""
-        return [], str(block)
+        leads = [sentences(entry.find("p") or entry)[0] for entry in entries]
+        lines = sum(0.3 + -(-len(re.sub(r"<[^>]*>", "", lead)) // WIDTH) for lead in leads)
+        short = "".join(f"<li>{lead}</li>" for lead in leads)
+        return [Item(f"<{block.name}>{short}</{block.name}>", min(lines, LINES))], str(block)
     if _is_formula(block):
         return [Item(str(block), 1.8 + 1.2 * str(block).count("\\\\\n"))], ""
     if "proof" in classes:
@@ -172,9 +181,30 @@ def slides_of(section: Tag, title: str = "") -> Iterator[Slide]:
         if note:
             notes.append(note)
     if items or notes:
-        yield Slide(title, items or [Item("<p>See the notes.</p>", 1)], notes)
+        yield Slide(title, items, notes)
     for inner in section.find_all("section", recursive=False):
         yield from slides_of(inner, title)
+
+
+def joined(slides: Iterator[Slide]) -> list[Slide]:
+    """Slides of one section that fit on one, put together; notes alone go to the slide before."""
+    found: list[Slide] = []
+    for slide in slides:
+        last = found[-1] if found else None
+        lines = sum(item.lines for item in slide.items)
+        if last and not slide.items:
+            last.notes.extend(slide.notes)
+        elif (
+            last
+            and last.title == slide.title
+            and not any(item.alone for item in slide.items)
+            and sum(item.lines for item in last.items) + lines <= LINES
+        ):
+            last.items.extend(slide.items)
+            last.notes.extend(slide.notes)
+        elif slide.items:
+            found.append(slide)
+    return found
 
 
 def _without_ids(text: str) -> str:
@@ -202,10 +232,10 @@ def deck(page: Path) -> str:
     assert outer is not None
     name = page.stem
     slides = [_title_slide(title, name)]
-    for slide in slides_of(outer, title):
+    for slide in joined(slides_of(outer, title)):
         body = "".join(item.html for item in slide.items)
         alone = ""
-        if slide.items[-1].alone:
+        if any(item.alone for item in slide.items):
             alone = " class='deck-figure'" if len(slide.items) == 1 else " class='deck-below'"
         notes = "".join(slide.notes)
         slides.append(
