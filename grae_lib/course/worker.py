@@ -77,7 +77,7 @@ GUARDED: tuple[Any, ...] = (
 PROGRAMS = ("subprocess.Popen", "os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn")
 NETWORK = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname")
 CHANGES = ("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate")
-READS = ("open", "os.listdir", "os.scandir")
+READS = ("os.listdir", "os.scandir")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -171,11 +171,13 @@ def guard(folder: str, forbidden: Iterable[str], refused: list[str]) -> None:
             refuse("write outside its own folder")
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
-        if event in READS:
-            flags = arguments[2] if event == "open" and len(arguments) > 2 else 0
-            check(arguments[0], bool((flags or 0) & WRITING))
+        path = next(iter(arguments), None)
+        if event == "open":  # path, mode, flags
+            check(path, bool((arguments[-1] or 0) & WRITING))
+        elif event in READS:
+            check(path, False)
         elif event in CHANGES:
-            check(arguments[0], True)
+            check(path, True)
         elif event in PROGRAMS:
             refuse("start other programs")
         elif event in NETWORK:
