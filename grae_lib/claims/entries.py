@@ -399,8 +399,8 @@ CLAIMS: tuple[Claim, ...] = (
         ABSTRACT_BE,
         "A model whose mutual information exceeds its rate by more than the estimate's error.",
         ev.rate_bounds_information,
-        "ledger",
-        "The ledger",
+        "rate_distortion",
+        "The rate has two parts",
         _RD,
     ),
     Claim(
@@ -410,8 +410,8 @@ CLAIMS: tuple[Claim, ...] = (
         ABSTRACT_BE,
         "A factor that is not varied.",
         ev.controlled,
-        "ledger",
-        "The ledger",
+        "rate_distortion",
+        "The sweep",
         _RD,
     ),
     Claim(
@@ -420,8 +420,8 @@ CLAIMS: tuple[Claim, ...] = (
         ABSTRACT_BE,
         "Half of the settings or more with a higher test distortion at the smallest β than at 1.",
         ev.lower_rate_generalises,
-        "ledger",
-        "The ledger",
+        "rate_distortion",
+        "Does lowering β help?",
         _RD,
     ),
     Claim(
@@ -431,8 +431,8 @@ CLAIMS: tuple[Claim, ...] = (
         "Training distortion that does not rise as the mutual information falls, in half of the "
         "settings or more.",
         ev.less_information_underfits,
-        "ledger",
-        "The ledger",
+        "rate_distortion",
+        "After the information has saturated",
         _RD,
     ),
     Claim(
@@ -443,8 +443,8 @@ CLAIMS: tuple[Claim, ...] = (
         "Test distortion that does not fall any more once the mutual information is within one "
         "percent of its maximum, in half of the settings or more.",
         ev.after_saturation,
-        "ledger",
-        "The ledger",
+        "rate_distortion",
+        "After the information has saturated",
         _RD,
     ),
     Claim(
@@ -454,8 +454,8 @@ CLAIMS: tuple[Claim, ...] = (
         ABSTRACT_BE,
         "A best test distortion at β ≥ 1 in half of the settings or more.",
         ev.prior_no_bias,
-        "ledger",
-        "The ledger",
+        "rate_distortion",
+        "The best β, by each reading",
         _RD,
     ),
     # --- ours
@@ -569,8 +569,8 @@ CLAIMS: tuple[Claim, ...] = (
         OURS,
         "An encoder for which they differ.",
         ev.rate_decomposition,
-        "ledger",
-        "The ledger",
+        "rate_distortion",
+        "The rate has two parts",
     ),
 )
 
