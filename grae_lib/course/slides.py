@@ -227,7 +227,7 @@ def deck(page: Path) -> str:
         raise ValueError(f"{page} is no chapter of the built book: it has no article with a title.")
     for extra in article.select("a.headerlink, button, .cell_input, .toggle-details, .solution"):
         extra.decompose()
-    for inner in article.select("div section"):
+    for inner in article.select(".proof section"):
         inner.name = "div"  # reveal.js takes every section for a slide
     title = text_of(title_tag)
     outer = title_tag.find_parent("section")
