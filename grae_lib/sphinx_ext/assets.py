@@ -47,6 +47,11 @@ MENDED = (
         re.compile(r'<div class="bd-sidebar-primary bd-sidebar([^"]*)">'),
         r'<div class="bd-sidebar-primary bd-sidebar\1" role="complementary" aria-label="Contents">',
     ),
+    # A wide table scrolls on a phone, and a reader with a keyboard must be able to scroll it.
+    (
+        re.compile(r'<div class="pst-scrollable-table-container">'),
+        '<div class="pst-scrollable-table-container" tabindex="0">',
+    ),
 )
 
 
@@ -156,7 +161,7 @@ def with_policy(text: str, page: Path, outdir: Path) -> str:
     Data blocks (``type="application/json"``) stay, for they do not run. Buttons of the theme say
     what they do in an attribute that ``page-actions.js`` reads. Done twice, it changes nothing.
     """
-    if "<head>" not in text or "Content-Security-Policy" in text:
+    if "<head>" not in text or 'http-equiv="Content-Security-Policy"' in text:
         return text
     here = Path(os.path.relpath(outdir, page.parent)).as_posix()
 

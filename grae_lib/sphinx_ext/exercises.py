@@ -142,8 +142,10 @@ class ExerciseDirective(SphinxDirective):
         question = nodes.container(classes=["grae-check-question"])
         self.state.nested_parse(lines, self.content_offset, question)
         text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
+        # Several exercises of a page must have names that tell them apart.
+        name = html.escape(f"Exercise {label.removeprefix('practice-').replace('-', ' ')}")
         start = (
-            f'<section class="grae-check" id="{html.escape(label)}" aria-label="Exercise">'
+            f'<section class="grae-check" id="{html.escape(label)}" aria-label="{name}">'
             f'<script type="application/json">{text}</script>'
         )
         body = _choices(label, checked_choices("\n".join(rest))) if rest else _number(label, data)

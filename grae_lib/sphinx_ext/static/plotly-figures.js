@@ -54,9 +54,12 @@
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
       figure.layout.transition = { duration: 0 };
     }
-    window.Plotly.newPlot(target, figure).then(() => {
+    const ready = () => {
       host.dataset.ready = "true";
-    });
+    };
+    window.Plotly.newPlot(target, figure).then(ready);
+    // With hidden image traces and transitions the promise above stays open; the drawing is done.
+    target.on("plotly_afterplot", ready);
   }
 
   function repaint() {
