@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import http.server
+import io
 import json
 import shutil
 import threading
@@ -13,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from PIL import Image
 from safetensors.torch import save_file
-from torchvision.io import encode_png
 
 from grae_lib import models, results
 from grae_lib.widgets import assets, static_html
@@ -125,9 +126,10 @@ def walk_records(size: int = 16, experiment: str = "made-up") -> list[dict]:
                             f"{side}/marginal_kl": 0.4 * rate,
                         }
                         if seed == 0:
-                            pixels = torch.rand(1, 2 * size, 8 * size, generator=generator)
-                            png = encode_png((255 * pixels).to(torch.uint8))
-                            text = base64.b64encode(bytes(png.tolist())).decode()
+                            pixels = torch.rand(2 * size, 8 * size, generator=generator)
+                            file = io.BytesIO()
+                            Image.fromarray((255 * pixels).byte().numpy()).save(file, "png")
+                            text = base64.b64encode(file.getvalue()).decode()
                             metrics[f"{side}/sheet"] = text
                     labels = {"split": split, "capacity": f"depth{depth}", "depth": depth}
                     run = f"{split}_depth{depth}_beta{beta:g}_seed{seed}"
