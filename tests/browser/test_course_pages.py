@@ -97,5 +97,5 @@ def test_a_prediction_comes_before_the_slider(opener: Any):
         for _ in range(30):  # from 15 to 45 degrees
             slider.press("ArrowRight")
         status = page.locator("#practice-turn .grae-check-says")
-        status.filter(has_text="the figure shows").wait_for()
+        status.filter(has_text="shows 0.7497").wait_for()
         assert "shows 0.7497 nats; you predicted 0.3, which is too small" in status.inner_text()
