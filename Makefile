@@ -20,7 +20,7 @@ SHELL_OF_BOOK := _config.yml _toc.yml requirements.txt book/references.bib \
 
 .DEFAULT_GOAL := help
 .PHONY: help book pages test lint unit nbval browser notebooks bench serve clean fork wheel zip \
-	assignments grade slides
+	assignments grade slides pdf
 
 help:
 	@echo "make book       build the book and print the path to open"
@@ -35,6 +35,7 @@ help:
 	@echo "make fork REPOSITORY=https://github.com/NAME/PROJECT   name another repository everywhere"
 	@echo "make wheel      run the chapters from the built wheel in a clean environment (several GB)"
 	@echo "make zip        the book as one file for a course page, with SHA-256 of every file in it"
+	@echo "make pdf        the book as one PDF (needs Chromium)"
 	@echo "make clean      remove what was built (keeps .venv)"
 
 $(READY): requirements.txt pyproject.toml
@@ -107,6 +108,9 @@ wheel: $(READY)
 
 zip: $(READY) book
 	$(PY) -m grae_lib.sphinx_ext.archive _build/html _build/book.zip
+
+pdf: $(READY) pages
+	$(PY) -m grae_lib.sphinx_ext.pdf _build/html _build/book.pdf
 
 # Student versions are committed, since Colab opens them; the instructor's files stay in _build/.
 assignments: $(READY)

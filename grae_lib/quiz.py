@@ -33,6 +33,26 @@ _STYLE = """
 """
 
 
+def checked_answers(question: str, answers: Any) -> list[dict[str, Any]]:
+    """The answers themselves, if they can be shown; raises ValueError if not.
+
+    Each is complete, exactly one of two or more is correct.
+    """
+    keys = {"answer", "correct", "feedback"}
+    if not isinstance(answers, list):
+        raise ValueError(f"answers of {question!r} are {answers!r}; expected a list.")
+    for answer in answers:
+        if not isinstance(answer, dict) or answer.keys() != keys:
+            raise ValueError(f"answer {answer!r}: expected the keys {', '.join(sorted(keys))}.")
+    right = sum(answer["correct"] is True for answer in answers)
+    if right != 1 or len(answers) < 2:
+        raise ValueError(
+            f"{question!r} has {len(answers)} answers, {right} of them correct; "
+            "give two or more, exactly one correct."
+        )
+    return answers
+
+
 def _checked(question: Any) -> dict[str, Any]:
     """The question itself, if it is one that can be shown; raises ValueError if not."""
     if not isinstance(question, dict) or not {"question", "answers"} <= question.keys():
@@ -40,18 +60,27 @@ def _checked(question: Any) -> dict[str, Any]:
     kind = question.get("type", "multiple_choice")
     if kind != "multiple_choice":
         raise ValueError(f"type {kind!r} was given; only 'multiple_choice' is shown here.")
-    answers = question["answers"]
-    for answer in answers:
-        missing = {"answer", "correct", "feedback"} - answer.keys()
-        if missing:
-            raise ValueError(f"answer {answer!r} lacks {', '.join(sorted(missing))}.")
-    right = sum(bool(answer["correct"]) for answer in answers)
-    if right != 1 or len(answers) < 2:
-        raise ValueError(
-            f"{question['question']!r} has {len(answers)} answers, {right} of them correct; "
-            "give two or more, exactly one correct."
-        )
+    checked_answers(question["question"], question["answers"])
     return question
+
+
+def fieldset(name: str, legend: str, answers: Sequence[dict[str, Any]]) -> str:
+    """One question as HTML: radio buttons of that name, each with what there is to say about it."""
+    rows = []
+    for answer in answers:
+        verdict, says = ("right", "Right. ") if answer["correct"] else ("wrong", "Not so. ")
+        rows.append(
+            f'<label><input type="radio" name="{html.escape(name)}">'
+            f"<span>{html.escape(str(answer['answer']))}</span></label>"
+            f'<div role="status" class="grae-{verdict}">'
+            f"<b>{says}</b>{html.escape(answer['feedback'])}</div>"
+        )
+    return f"<fieldset><legend>{html.escape(legend)}</legend>{''.join(rows)}</fieldset>"
+
+
+def styled(fieldsets: str) -> str:
+    """Questions with the style that they need, for a page or a notebook."""
+    return f'<div class="grae-quiz"><style>{_STYLE}</style>{fieldsets}</div>'
 
 
 class Quiz:
@@ -84,18 +113,9 @@ class Quiz:
         # Names of radio buttons must differ between quizzes of a page and not between builds.
         text = json.dumps(self.questions, sort_keys=True)
         name = "quiz-" + hashlib.sha256(text.encode()).hexdigest()[:8]
-        blocks = []
-        for i, question in enumerate(self.questions, 1):
-            rows = []
-            for answer in question["answers"]:
-                verdict = "right" if answer["correct"] else "wrong"
-                says = "Right. " if answer["correct"] else "Not so. "
-                rows.append(
-                    f'<label><input type="radio" name="{name}-{i}">'
-                    f"<span>{html.escape(answer['answer'])}</span></label>"
-                    f'<div role="status" class="grae-{verdict}">'
-                    f"<b>{says}</b>{html.escape(answer['feedback'])}</div>"
-                )
-            legend = f"<legend>{i}. {html.escape(question['question'])}</legend>"
-            blocks.append(f"<fieldset>{legend}{''.join(rows)}</fieldset>")
-        return f'<div class="grae-quiz"><style>{_STYLE}</style>{"".join(blocks)}</div>'
+        return styled(
+            "".join(
+                fieldset(f"{name}-{i}", f"{i}. {question['question']}", question["answers"])
+                for i, question in enumerate(self.questions, 1)
+            )
+        )

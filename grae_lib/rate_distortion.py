@@ -20,11 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .intervals import interval
+
 Record = Mapping[str, Any]
 Cell = tuple[str, str]
-
-#: 97.5 % quantiles of Student's t with 1, 2, … degrees of freedom: half-widths of 95 % intervals.
-T_975 = (12.7062, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.306, 2.26216)
 
 
 def linear_curve(
@@ -92,18 +91,9 @@ def by_seed(records: Iterable[Record], cell: Cell) -> dict[int, dict[float, Mapp
     return {seed: dict(sorted(found[seed].items())) for seed in sorted(found)}
 
 
-def interval(values: Sequence[float]) -> tuple[float, float, int]:
-    """Mean, half-width of its 95 % interval (Student's t) and count; half-width NaN for one value.
-
-    Raises ValueError for no value or more than ten.
-    """
-    n = len(values)
-    if not 1 <= n <= len(T_975) + 1:
-        raise ValueError(f"{n} values were given; expected 1 to {len(T_975) + 1}.")
-    mean = statistics.fmean(values)
-    if n == 1:
-        return mean, math.nan, 1
-    return mean, T_975[n - 2] * statistics.stdev(values) / math.sqrt(n), n
+def _interval(values: Sequence[float]) -> tuple[float, float, int]:
+    """Mean, half-width of its 95 % interval and count."""
+    return *interval(values), len(values)
 
 
 def verdict(mean: float, half: float) -> str:
@@ -129,7 +119,7 @@ def change(
             if low in runs and high in runs
         ]
         if pairs:
-            found[cell] = interval(pairs)
+            found[cell] = _interval(pairs)
     return found
 
 
@@ -147,11 +137,11 @@ def best(records: Sequence[Record], metric: str) -> dict[Cell, dict[str, Any]]:
             continue
         means = {beta: statistics.fmean(r[beta][metric] for r in runs) for beta in shared}
         top = min(shared, key=lambda beta: means[beta])
-        value, half, n = interval([r[top][metric] for r in runs])
+        value, half, n = _interval([r[top][metric] for r in runs])
         ties = []
         for beta in shared:
             pairs = [r[beta][metric] - r[top][metric] for r in runs]
-            if beta == top or verdict(*interval(pairs)[:2]) == "0":
+            if beta == top or verdict(*interval(pairs)) == "0":
                 ties.append(beta)
         found[cell] = {
             "beta": top,
@@ -230,7 +220,7 @@ def at_rate(
             if r0 <= rate <= r1 and r1 > r0:
                 values.append(v0 + (v1 - v0) * (rate - r0) / (r1 - r0))
                 break
-    return interval(values) if values else None
+    return _interval(values) if values else None
 
 
 def saturation(

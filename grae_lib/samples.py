@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from . import data, results, storage
 from .evaluation import frechet_distance
+from .intervals import interval
 from .training import stream
 
 WEIGHTS = data.ASSETS / "mnist_classifier.safetensors"
@@ -248,31 +249,7 @@ def repeated(
     return found
 
 
-# Intervals ---------------------------------------------------------------------------------------
-
-
-def student_quantile(level: float, degrees: int) -> float:
-    """t such that a Student variable with `degrees` degrees of freedom is within ±t with
-    probability `level`: 4.303 for .95 and 2 degrees.
-    """
-    if not 0 < level < 1 or degrees < 1:
-        raise ValueError(
-            f"level={level}, degrees={degrees} were given; expected 0 < level < 1 and degrees ≥ 1."
-        )
-    # With T = √ν tan θ the density in θ is proportional to cos(θ)^(ν − 1) on (−π/2, π/2).
-    theta = torch.linspace(0, math.pi / 2, 200_001, dtype=torch.float64)
-    mass = torch.cumulative_trapezoid(theta.cos().clamp_min(0) ** (degrees - 1), theta)
-    place = int(torch.searchsorted(mass, level * mass[-1]))
-    return math.sqrt(degrees) * math.tan(float(theta[place + 1]))
-
-
-def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float]:
-    """Mean and half width of Student's confidence interval of the mean of independent values."""
-    if len(values) < 2:
-        raise ValueError(f"{len(values)} values were given; an interval needs at least two.")
-    sample = torch.tensor(values, dtype=torch.float64)
-    half = student_quantile(level, len(values) - 1) * float(sample.std()) / math.sqrt(len(values))
-    return float(sample.mean()), half
+# Comparisons ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

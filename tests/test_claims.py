@@ -301,14 +301,94 @@ def test_the_command_line_fails_on_drift(book: Path) -> None:
         ("the <!--=gap-->1", "is not closed"),
         ("<!--=gap|.3f-->0.750<!--/--> nats", "must not begin with a mark"),
         ("- <!--=gap|.3f-->0.750<!--/--> nats", "must not begin with a mark"),
-        ("<!--results-->\nIt falls by 3.5 nats.\n<!--/results-->", "'3.5' stands in a results"),
-        ("<!--results-->\nIt falls by 20 percent.\n<!--/results-->", "'20' stands in a results"),
-        ("<!--results-->\nIt falls by .5°.\n<!--/results-->", "'.5' stands in a results"),
+        ("<!--results-->\nIt falls by 3.5 nats.\n<!--/results-->", "'3.5' stands among results"),
+        ("<!--results-->\nIt falls by 20 percent.\n<!--/results-->", "'20' stands among results"),
+        ("<!--results-->\nIt falls by .5°.\n<!--/results-->", "'.5' stands among results"),
         ("<!--results-->\nIt falls.\n", "is not closed"),
     ],
 )
 def test_a_fault_in_a_page_is_named(source: str, message: str) -> None:
     assert any(message in fault for fault in faults(source)), faults(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "It falls by <!--=gap|.3f-->0.750<!--/--> nats,\nthat is by 3.5 percent.\n",
+        "| gap | <!--=gap|.3f-->0.750<!--/--> | 3.5 |\n",
+        "- one\n- a gap of <!--=gap|.3f-->0.750<!--/-->, or 3.5\n",
+    ],
+)
+def test_beside_a_bound_number_every_other_must_be_bound(source: str) -> None:
+    (fault,) = faults(source)
+    assert "'3.5' stands among results" in fault
+    elsewhere = source.replace("3.5", "three") + "\nAnother paragraph has 3.5 of them.\n"
+    assert faults(elsewhere) == []
+    rows = "| gap | <!--=gap|.3f-->0.750<!--/--> |\n| a setting | 3.5 |\n"
+    assert faults(rows) == []
+
+
+OUTPUT = " case   slope    at\n   a, b   +2.50  1e-3\n   a, b   −1.25  1,000\n"
+
+
+@pytest.fixture
+def printing(book: Path) -> Path:
+    """The project, with a cell that printed a table and a text file of the same."""
+    path = book / "book" / "chapter.ipynb"
+    chapter = json.loads(path.read_text(encoding="utf-8"))
+    lines = OUTPUT.splitlines(keepends=True)
+    streams = [
+        {"output_type": "stream", "name": "stdout", "text": t} for t in (lines[:1], lines[1:])
+    ]
+    chapter["cells"][0]["outputs"] = streams
+    path.write_text(json.dumps(chapter), encoding="utf-8")
+    (book / "book" / "bench.txt").write_text(OUTPUT, encoding="utf-8")
+    return book
+
+
+@pytest.mark.parametrize("cell", ["chapter/a", "bench.txt"])
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        ("line='a, b'", "2.50"),
+        ("line='a, b',number=2", "0.00"),
+        ("line='a, b',nth=2", "−1.25"),
+        ("line='a, b', nth=2, number=2", "1000.00"),
+    ],
+)
+def test_a_number_that_a_cell_printed(printing: Path, cell: str, labels: str, text: str) -> None:
+    assert marks.computed(f"printed[cell={cell},{labels}]", project=printing) == text
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("cell=nowhere/a", "book/ has no nowhere.ipynb"),
+        ("cell=chapter/zz", "no code cell with the id 'zz'"),
+        ("cell=chapter/a,line='c'", "printed 0 lines that begin with 'c'"),
+        ("cell=chapter/a,line='a, b',nth=3", "printed 2 lines .* nth is 3"),
+        ("cell=chapter/a,line='a, b',number=3", "has the numbers .*number is 3"),
+        ("cell=../secret.txt", "book/ has no"),
+        ("row=1", "printed takes cell, line, number and nth"),
+        ("cell=chapter/a,line='a, b',number='x", "is not label=value"),
+    ],
+)
+def test_a_wrong_place_of_a_printed_number_says_what_there_is(
+    printing: Path, labels: str, message: str
+) -> None:
+    with pytest.raises(values.UnknownAddress, match=message):
+        marks.computed(f"printed[{labels}]", project=printing)
+
+
+def test_a_sentence_drifts_when_its_chapter_prints_something_else(printing: Path) -> None:
+    page = printing / "book" / "page.md"
+    page.write_text("The slope is <!--=printed[cell=chapter/a,line='a, b']|.1f-->2.5<!--/-->.\n")
+    assert marks.check(printing)["book/page.md"].faults == []
+    chapter = printing / "book" / "chapter.ipynb"
+    chapter.write_text(chapter.read_text().replace("+2.50", "+2.61"))
+    (fault,) = marks.check(printing)["book/page.md"].faults
+    assert "the text says '2.5'" in fault
+    assert "is '2.6'" in fault
 
 
 @pytest.mark.parametrize(
@@ -387,7 +467,7 @@ def test_the_ledger_needs_no_script(store: Path, monkeypatch: pytest.MonkeyPatch
 def test_intervals_over_seeds_are_students(store: Path) -> None:
     address = "mnist-objectives/test/optimal/beta_vae[method=grae_one_column]:interval"
     assert values.number(address, store) == pytest.approx(4.303 / math.sqrt(3), rel=1e-4)
-    with pytest.raises(values.UnknownAddress, match="an interval over 1 values"):
+    with pytest.raises(values.UnknownAddress, match="an interval over one value"):
         values.number("gap:interval", store)
 
 

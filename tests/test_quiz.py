@@ -56,7 +56,8 @@ def test_two_quizzes_of_a_page_do_not_share_buttons_and_builds_agree():
         ({"type": "numeric"}, "'numeric' was given"),
         ({"answers": QUESTION["answers"][:1]}, "1 answers, 1 of them correct"),
         ({"answers": QUESTION["answers"][1:] * 2}, "2 answers, 0 of them correct"),
-        ({"answers": [{"answer": "Yes", "correct": True}] * 2}, "lacks feedback"),
+        ({"answers": [{"answer": "Yes", "correct": True}] * 2}, "keys answer, correct, feedb"),
+        ({"answers": "Yes"}, "expected a list"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(change, words):

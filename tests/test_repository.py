@@ -93,10 +93,21 @@ def test_what_is_no_repository_is_refused_before_anything_is_written(
     assert {p: p.read_bytes() for p in project.rglob("*") if p.is_file()} == before
 
 
-def test_the_whole_book_can_be_retargeted(tmp_path: Path) -> None:
+def test_the_whole_project_can_be_retargeted(tmp_path: Path) -> None:
+    old = repository.configured(ROOT)
     for name in ("_config.yml", "requirements.txt"):
         shutil.copy(ROOT / name, tmp_path)
-    shutil.copytree(ROOT / "book", tmp_path / "book", ignore=shutil.ignore_patterns(".*"))
+    for name in ("book", "assignments"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(".*"))
+    assert len(repository.assignments(tmp_path)) == 6
     changed = repository.retarget(FORK, tmp_path)
-    assert len(changed) == 1 + len(notebooks.chapters(tmp_path))
+    assert len(changed) == 1 + len(notebooks.chapters(tmp_path)) + 6
     assert repository.faults(tmp_path) == []
+    for path in repository.assignments(tmp_path):
+        text = path.read_text(encoding="utf-8")
+        assert old not in text
+        assert text.count(FORK) == 2
+        path.write_text(text.replace(FORK, old), encoding="utf-8")
+        (fault,) = repository.faults(tmp_path)
+        assert f"{path.name} installs from {old}, not from {FORK}" in fault
+        path.write_text(text, encoding="utf-8")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
 
@@ -93,26 +91,6 @@ def test_nearest_gives_distance_and_index():
     distance, index = samples.nearest(points([[3.0, 3.0], [0.0, -5.0]]), candidates)
     assert index.tolist() == [1, 0]
     torch.testing.assert_close(distance, points([1.0, 5.0]), rtol=0, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("level", "degrees", "expected"),
-    [(0.95, 1, 12.7062), (0.95, 2, 4.3027), (0.95, 4, 2.7764), (0.99, 30, 2.7500)],
-)
-def test_students_quantiles_are_those_of_the_tables(level, degrees, expected):
-    assert samples.student_quantile(level, degrees) == pytest.approx(expected, abs=2e-4)
-
-
-def test_an_interval_covers_the_mean_as_often_as_it_says():
-    draws = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    covered = 0
-    for row in draws.tolist():
-        mean, half = samples.interval(row)
-        covered += abs(mean) <= half
-    share = covered / 4000
-    assert abs(share - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 4000)
-    with pytest.raises(ValueError, match="at least two"):
-        samples.interval([1.0])
 
 
 def test_the_same_draw_has_the_same_latents_and_others_differ():

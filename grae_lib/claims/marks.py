@@ -9,9 +9,18 @@ The two comments are invisible in the book, in Jupyter and in Colab. The first n
 them with what is computed now; `write` puts the computed text there. Special names give text about
 the ledger: ``verdict[claim=ID]``, ``ledger[verdict=partly]`` (how many) and ``ledger`` (all).
 
-Between ``<!--results-->`` and ``<!--/results-->`` every decimal number, percentage and angle must
-be bound or be declared a setting, ``<!--given-->.05<!--/-->``. Values of β after the letter are
-settings and need no declaration; formulas and code are left out.
+A number that a chapter computes while it runs is bound to what its cell printed::
+
+    printed[cell=local_geometry/12dbe138,line='1',number=3]
+
+is the third number on the line that begins with ``1`` (spaces between columns do not count), the
+beginning left out, of the cell with that id in ``book/local_geometry.ipynb``; ``cell=bench.txt`` is
+the text file of that name in ``book/``. number=1 may be left out; nth=2 takes the second such line.
+
+Where results are told, that is in every paragraph, list, row of a table or directive with a mark
+and between ``<!--results-->`` and ``<!--/results-->``, every decimal number, percentage and angle
+must be bound or be declared a setting, ``<!--given-->.05<!--/-->``. Values of β after the letter
+are settings and need no declaration; formulas and code are left out.
 """
 
 from __future__ import annotations
@@ -35,11 +44,12 @@ MARK = re.compile(r"<!--=(?P<what>.*?)-->(?P<text>.*?)<!--/-->", re.S)
 _OPEN = re.compile(r"<!--=")
 _GIVEN = re.compile(r"<!--given-->.*?<!--/-->", re.S)
 _RESULTS = re.compile(r"<!--results-->(.*?)(<!--/results-->|\Z)", re.S)
+_PARAGRAPH = re.compile(r"(?:^[ \t]*\|.*$|(?:^(?![ \t]*\|)[^\n]*\S[^\n]*\n?)+)", re.M)
 # A line that begins with a comment is raw HTML up to its end: Markdown in it would not be read.
 _BLOCK_START = re.compile(r"^[ \t]*(?:(?:[-*+>]|\d+[.)])[ \t]+)*<!--(?:=|given-->)", re.M)
 _NUMBER = r"[−+-]?(?:\d[\d,]*)?\.?\d+"
 _BETA = re.compile(
-    rf"β\s*(?:=|≤|≥|<|>|from|of|at|between|is)*\s*{_NUMBER}"
+    rf"β\s*(?:=|≤|≥|<|>|from|of|at|between|below|above|near|is)*\s*{_NUMBER}"
     rf"(?:(?:, and|,| and| to| or| …) {_NUMBER})*"
 )
 _UNBOUND = re.compile(
@@ -98,14 +108,73 @@ def _judged(claim_id: str, root: Path) -> entries.Judgement:
     return entries.get(claim_id).judge(root)
 
 
-def computed(what: str, root: Path = STORE) -> str:
+_PRINTED = re.compile(r"[−+-]?(?:\d[\d,]*)?\.?\d+(?:e[−+-]?\d+)?")
+
+
+@functools.lru_cache(maxsize=16)
+def _outputs(chapter: Path, stamp: int) -> dict[str, list[str]]:
+    """What each code cell of a chapter printed, by the cell's id: lines, runs of spaces as one."""
+    found = {}
+    for cell in json.loads(chapter.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            text = "".join("".join(o["text"]) for o in cell["outputs"] if "text" in o)
+            found[cell["id"]] = _lines(text)
+    return found
+
+
+def _lines(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def printed(
+    project: Path, *, cell: str, line: str = "", number: str = "1", nth: str = "1"
+) -> float:
+    """A number that a cell of a chapter printed when it was last executed.
+
+    cell: ``CHAPTER/CELL-ID``, or the name of a text file in ``book/``; line: how its line begins;
+    number, nth: which number after that, in which of the lines that begin so, from 1. Raises
+    UnknownAddress with what there is instead.
+    """
+    chapter, _, cell_id = cell.partition("/")
+    path = project / "book" / (f"{chapter}.ipynb" if cell_id else cell)
+    if path.suffix not in (".ipynb", ".txt") or not path.is_file():
+        raise values.UnknownAddress(
+            f"book/ has no {path.name}; cell is CHAPTER/CELL-ID or the name of a text file."
+        )
+    if cell_id:
+        cells = _outputs(path, path.stat().st_mtime_ns)
+        if cell_id not in cells:
+            raise values.UnknownAddress(f"{path.name} has no code cell with the id {cell_id!r}.")
+        said = cells[cell_id]
+    else:
+        said = _lines(path.read_text(encoding="utf-8"))
+    # A line that begins with 1 does not begin with 10 or 1.5.
+    begins = re.compile(re.escape(line) + r"(?![\w.])" if line else "")
+    lines = [text for text in said if begins.match(text)]
+    if not nth.isdecimal() or not 1 <= int(nth) <= len(lines):
+        raise values.UnknownAddress(
+            f"cell {cell} printed {len(lines)} lines that begin with {line!r}, and nth is {nth}; "
+            f"its lines are {said}."
+        )
+    numbers = _PRINTED.findall(lines[int(nth) - 1][len(line) :])
+    if not number.isdecimal() or not 1 <= int(number) <= len(numbers):
+        raise values.UnknownAddress(
+            f"the line {lines[int(nth) - 1]!r} of cell {cell} has the numbers {numbers} after "
+            f"{line!r}, and number is {number}."
+        )
+    return float(numbers[int(number) - 1].replace(",", "").replace("−", "-"))
+
+
+def computed(what: str, root: Path = STORE, project: Path = PROJECT) -> str:
     """The text that a mark's inside, ``address`` or ``address|format``, stands for.
 
     Raises UnknownAddress or ValueError for one that means nothing, MissingResult where its results
     are not stored.
     """
-    text, bar, how = what.partition("|")
-    how = how.strip() if bar else values.DEFAULT_FORMAT
+    text, bar, how = what.rpartition("|")
+    if not bar or "]" in how:  # no format, or a bar inside a quoted line
+        text, how = what, values.DEFAULT_FORMAT
+    how = how.strip()
     address = values.Address.parse(text)
     labels = dict(address.labels)
     if address.name == "verdict":
@@ -118,6 +187,13 @@ def computed(what: str, root: Path = STORE) -> str:
             )
         found = [_judged(c.id, root).verdict for c in entries.CLAIMS]
         return str(len(found) if wanted is None else found.count(wanted))
+    if address.name == "printed":
+        try:
+            return values.shown(printed(project, **labels), how)
+        except TypeError as error:
+            raise values.UnknownAddress(
+                f"{what!r}: printed takes cell, line, number and nth. ({error})"
+            ) from error
     if address.name in entries.BY_ID:
         first = _judged(address.name, root).observations[0]
         if first.sample is None:
@@ -164,7 +240,7 @@ def numbers_in(source: str) -> list[re.Match[str]]:
     return list(_UNBOUND.finditer(_blank(_BETA, prose(bare))))
 
 
-def check_text(piece: Text, root: Path = STORE) -> Report:
+def check_text(piece: Text, root: Path = STORE, project: Path = PROJECT) -> Report:
     """Faults of one piece of Markdown."""
     report, source = Report(), piece.source
 
@@ -177,7 +253,7 @@ def check_text(piece: Text, root: Path = STORE) -> Report:
     for found in marks:
         report.bound += 1
         try:
-            now = computed(found["what"], root)
+            now = computed(found["what"], root, project)
         except results.MissingResult as error:
             fault(found.start(), f"{found['what']}: {error}")
         except ValueError as error:
@@ -195,11 +271,13 @@ def check_text(piece: Text, root: Path = STORE) -> Report:
     report.numbers = report.bound + report.given + len(numbers_in(source))
     if source.count("<!--results-->") != source.count("<!--/results-->"):
         fault(0, "a results section is not closed; end it with <!--/results-->.")
-    for section in _RESULTS.finditer(source):
-        for number in numbers_in(section[1]):
+    told = [found.span(1) for found in _RESULTS.finditer(source)]
+    told += [found.span() for found in _PARAGRAPH.finditer(source) if marks_in(found[0])]
+    for number in numbers_in(source):
+        if any(start <= number.start() < end for start, end in told):
             fault(
-                section.start(1) + number.start(),
-                f"{number[0]!r} stands in a results section without a mark; bind it with "
+                number.start(),
+                f"{number[0]!r} stands among results without a mark; bind it with "
                 "<!--=address-->, or declare it with <!--given-->…<!--/--> if it is a setting.",
             )
     return report
@@ -211,7 +289,7 @@ def check(root: Path = PROJECT, store: Path = STORE) -> dict[str, Report]:
     for path in files(root):
         total = Report()
         for piece in texts(path, root):
-            report = check_text(piece, store)
+            report = check_text(piece, store, root)
             total.faults += report.faults
             total.numbers += report.numbers
             total.bound += report.bound
@@ -220,11 +298,11 @@ def check(root: Path = PROJECT, store: Path = STORE) -> dict[str, Report]:
     return found
 
 
-def rewritten(source: str, root: Path = STORE) -> str:
+def rewritten(source: str, root: Path = STORE, project: Path = PROJECT) -> str:
     """Markdown with each mark's text computed now; raises as `computed` does."""
     for found in reversed(marks_in(source)):
         start, end = found.span("text")
-        source = source[:start] + computed(found["what"], root) + source[end:]
+        source = source[:start] + computed(found["what"], root, project) + source[end:]
     return source
 
 
@@ -263,5 +341,5 @@ def write(root: Path = PROJECT, store: Path = STORE) -> list[str]:
     return [
         os.path.relpath(path, root)
         for path in files(root)
-        if edit(path, lambda source: rewritten(source, store))
+        if edit(path, lambda source: rewritten(source, store, root))
     ]

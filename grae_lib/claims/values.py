@@ -20,6 +20,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,33 +29,36 @@ from typing import Any
 import torch
 
 from .. import results
+from ..intervals import interval
 from ..results import STORE
 
 _ADDRESS = re.compile(
     r"(?P<name>[A-Za-z0-9][\w./-]*)(\[(?P<labels>[^\[\]]*)\])?(:(?P<statistic>[a-z]+))?"
 )
+# A label=value, up to a comma; a value in single quotes may hold commas.
+_LABEL = re.compile(
+    r"\s*(?P<name>[^=,']*?)\s*=\s*(?:'(?P<quoted>[^']*)'|(?P<value>[^,']*?))\s*(?:,|$)"
+)
 
 #: A sample over seeds to one number.
 STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
-    "mean": lambda v: sum(v) / len(v),
-    "spread": lambda v: float(torch.tensor(v, dtype=torch.float64).std()) if len(v) > 1 else 0.0,
-    "median": lambda v: float(torch.tensor(v, dtype=torch.float64).median()),
+    "mean": statistics.fmean,
+    "spread": lambda v: statistics.stdev(v) if len(v) > 1 else 0.0,
+    # The lower of the two middle values of an even number, as torch takes it.
+    "median": statistics.median_low,
     "min": min,
     "max": max,
     "count": lambda v: float(len(v)),
     "percent": lambda v: 100 * sum(v) / len(v),
-    "interval": lambda v: _student(len(v)) * STATISTICS["spread"](v) / math.sqrt(len(v)),
+    # Half-width of Student's 95 % interval of the mean.
+    "interval": lambda v: _half_width(v),
 }
 
-#: Half-width of a 95 % interval in standard errors, by the number of values (Student's t).
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
-
-def _student(count: int) -> float:
-    """Student's factor for `count` values; 2 to 10 are known."""
-    if not 2 <= count <= len(_STUDENT) + 1:
-        raise UnknownAddress(f"an interval over {count} values is not offered; 2 to 10 are.")
-    return _STUDENT[count - 2]
+def _half_width(values: Sequence[float]) -> float:
+    if len(values) < 2:
+        raise UnknownAddress("an interval over one value is not offered; two or more are needed.")
+    return interval(values)[1]
 
 
 #: Digits after the point where a mark does not say.
@@ -86,12 +90,14 @@ class Address:
                 f"{text!r} is not an address; write NAME[label=value,…]:STATISTIC, for example "
                 "mnist-structure/across[beta=0.4,family=full]:mean."
             )
-        labels = []
-        for part in filter(None, (found["labels"] or "").split(",")):
-            name, equals, value = part.partition("=")
-            if not equals:
-                raise UnknownAddress(f"{part!r} in {text!r} is not label=value.")
-            labels.append((name.strip(), value.strip()))
+        labels, rest = [], found["labels"] or ""
+        while rest:
+            label = _LABEL.match(rest)
+            if label is None:
+                raise UnknownAddress(f"{rest!r} in {text!r} is not label=value.")
+            value = label["value"] if label["quoted"] is None else label["quoted"]
+            labels.append((label["name"], value))
+            rest = rest[label.end() :]
         statistic = found["statistic"] or "mean"
         if statistic not in STATISTICS:
             raise UnknownAddress(
@@ -167,7 +173,10 @@ def metric(experiment: str, name: str, root: Path = STORE, **labels: str) -> lis
 
     Raises NotStored if no chosen run has it, listing the metrics there are.
     """
-    runs = chosen(experiment, root, **labels)
+    return _metrics(chosen(experiment, root, **labels), experiment, name)
+
+
+def _metrics(runs: Sequence[dict[str, Any]], experiment: str, name: str) -> list[float]:
     found = [r["metrics"][name] for r in runs if r["metrics"].get(name) is not None]
     if not found or isinstance(found[0], list):
         known = sorted(
@@ -207,19 +216,25 @@ def number(text: str, root: Path = STORE) -> float:
 def shown(value: float, how: str = DEFAULT_FORMAT) -> str:
     """A number as a sentence writes it: a minus sign, no minus before zero.
 
-    how: a format such as ``.2f``, ``+.1f``, ``d``, ``,d`` for thousands, and after a comma
-    ``bare``, which leaves out the zero before the point. Raises ValueError for another.
+    how: a format such as ``.2f``, ``+.1f``, ``d``, ``,d`` for thousands, and after commas ``bare``,
+    which leaves out the zero before the point, and ``size``, which leaves out the sign. Raises
+    ValueError for another.
     """
-    form, _, option = how.rpartition(",") if how.endswith(",bare") else (how, "", "")
+    form, options = how, set()
+    while (last := form.rpartition(","))[2] in ("bare", "size"):
+        form, _, option = last
+        options.add(option)
+    value = abs(value) if "size" in options else value
     try:
         text = format(round(value), form) if form.endswith("d") else format(value, form)
     except ValueError as error:
         raise ValueError(
-            f"{how!r} is not a format; write .2f, +.1f, d or ,d, and ',bare' to drop the zero."
+            f"{how!r} is not a format; write .2f, +.1f, d or ,d, then ',bare' to drop the zero "
+            "and ',size' to drop the sign."
         ) from error
     if not any(c in "123456789" for c in text):
         text = ("+" if form.startswith("+") else "") + text.lstrip("+-")
-    if option == "bare":
+    if "bare" in options:
         text = re.sub(r"^([+-]?)0\.", r"\1.", text)
     return text.replace("-", "−")
 
@@ -242,11 +257,21 @@ def _by_seed(experiment: str, name: str, root: Path, **labels: str) -> dict[int,
 
 
 def _pairs(
-    experiment: str, name: str, root: Path, method: str, reference: str, beta: str
+    root: Path,
+    *,
+    method: str,
+    beta: str,
+    experiment: str = "mnist-objectives",
+    metric: str = _VALUE,
+    reference: str = _REFERENCE,
+    by: str = "method",
 ) -> list[tuple[float, float]]:
-    """Metric of a method and of the reference at the same β, for each seed that both have."""
+    """Metric of a method and of the reference at the same β, for each seed that both have.
+
+    by: the label that tells methods apart, such as family in mnist-structure.
+    """
     mine, theirs = (
-        _by_seed(experiment, name, root, method=m, beta=beta) for m in (method, reference)
+        _by_seed(experiment, metric, root, **{by: m, "beta": beta}) for m in (method, reference)
     )
     seeds = sorted(mine.keys() & theirs.keys())
     if not seeds:
@@ -255,45 +280,21 @@ def _pairs(
 
 
 @measure("difference")
-def difference(
-    root: Path,
-    *,
-    method: str,
-    beta: str,
-    experiment: str = "mnist-objectives",
-    metric: str = _VALUE,
-    reference: str = _REFERENCE,
-) -> list[float]:
+def difference(root: Path, **labels: str) -> list[float]:
     """Metric of `method` less that of the reference with the same seed and β, nats."""
-    return [a - b for a, b in _pairs(experiment, metric, root, method, reference, beta)]
+    return [a - b for a, b in _pairs(root, **labels)]
 
 
 @measure("relative")
-def relative(
-    root: Path,
-    *,
-    method: str,
-    beta: str,
-    experiment: str = "mnist-objectives",
-    metric: str = _VALUE,
-    reference: str = _REFERENCE,
-) -> list[float]:
+def relative(root: Path, **labels: str) -> list[float]:
     """The same difference as a fraction of the reference's metric."""
-    return [a / b - 1 for a, b in _pairs(experiment, metric, root, method, reference, beta)]
+    return [a / b - 1 for a, b in _pairs(root, **labels)]
 
 
 @measure("quotient")
-def quotient(
-    root: Path,
-    *,
-    metric: str,
-    method: str,
-    beta: str,
-    experiment: str = "mnist-objectives",
-    reference: str = _REFERENCE,
-) -> list[float]:
+def quotient(root: Path, **labels: str) -> list[float]:
     """Mean over seeds of a metric of `method`, divided by that of the reference."""
-    pairs = _pairs(experiment, metric, root, method, reference, beta)
+    pairs = _pairs(root, **labels)
     return [sum(a for a, _ in pairs) / sum(b for _, b in pairs)]
 
 
@@ -326,32 +327,95 @@ def runs_stored(root: Path, *, experiment: str) -> list[float]:
     return [float(len(records(experiment, root)))]
 
 
+@measure("sweeps")
+def sweeps_planned(root: Path, *, experiment: str, scale: str = "cpu") -> list[float]:
+    """How many sweeps an experiment has at a scale; take its mean."""
+    from ..experiments import base, get
+
+    return [float(len(base.sweeps(get(experiment).jobs(scale), scale)))]
+
+
 @measure("seeds")
 def seeds_stored(root: Path, *, experiment: str) -> list[float]:
     """How many seeds an experiment has; take its mean."""
     return [float(len({value_of(r, "seed") for r in records(experiment, root)}))]
 
 
-@measure("sample-difference")
-def sample_difference(
+def _samples(root: Path, metric: str, method: str, beta: str) -> dict[int, float]:
+    """A measure of prior samples, averaged over draws, by seed."""
+    runs = chosen("mnist-samples", root, method=method, beta=beta)
+    return {
+        value_of(r, "seed"): statistics.fmean(r["metrics"][metric])
+        for r in runs
+        if r["metrics"].get(metric) is not None
+    }
+
+
+def _sample_pairs(
     root: Path,
     *,
     beta: str,
     metric: str = "frechet",
     method: str = "grae_one_column",
     reference: str = _REFERENCE,
+) -> list[tuple[float, float]]:
+    mine, theirs = (_samples(root, metric, name, beta) for name in (method, reference))
+    return [(mine[seed], theirs[seed]) for seed in sorted(mine.keys() & theirs.keys())]
+
+
+@measure("sample-difference")
+def sample_difference(root: Path, **labels: str) -> list[float]:
+    """A measure of prior samples: method less reference, each seed."""
+    return [a - b for a, b in _sample_pairs(root, **labels)]
+
+
+@measure("sample-relative")
+def sample_relative(root: Path, **labels: str) -> list[float]:
+    """The same difference as a fraction of the reference's measure."""
+    return [a / b - 1 for a, b in _sample_pairs(root, **labels)]
+
+
+@measure("sample")
+def sample_measure(root: Path, *, beta: str, method: str, metric: str = "frechet") -> list[float]:
+    """A measure of prior samples, each seed."""
+    return list(_samples(root, metric, method, beta).values())
+
+
+# --- rate and distortion --------------------------------------------------------------------------
+
+
+@measure("rd")
+def rd(
+    root: Path, *, metric: str, beta: str, experiment: str = "tetrominoes-rd", **labels: str
 ) -> list[float]:
-    """A measure of prior samples, averaged over draws: method less reference, each seed."""
-    found: list[dict[int, float]] = []
-    for name in (method, reference):
-        runs = chosen("mnist-samples", root, method=name, beta=beta)
-        found.append({value_of(r, "seed"): _mean(r["metrics"][metric]) for r in runs})
-    mine, theirs = found
-    return [mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())]
+    """A stored or derived metric of rate-distortion runs, such as ``gap/excess``, each seed."""
+    from .. import rate_distortion
+
+    runs = rate_distortion.derived(chosen(experiment, root, beta=beta, **labels))
+    return _metrics(runs, experiment, metric)
 
 
-def _mean(numbers: Sequence[float]) -> float:
-    return sum(numbers) / len(numbers)
+@measure("rd-change")
+def rd_change(
+    root: Path,
+    *,
+    metric: str,
+    high: str,
+    low: str,
+    experiment: str = "tetrominoes-rd",
+    **labels: str,
+) -> list[float]:
+    """What lowering β from `high` to `low` does to such a metric, each seed."""
+    from .. import rate_distortion
+
+    before, after = (
+        {
+            value_of(r, "seed"): r["metrics"].get(metric)
+            for r in rate_distortion.derived(chosen(experiment, root, beta=beta, **labels))
+        }
+        for beta in (high, low)
+    )
+    return [after[seed] - before[seed] for seed in sorted(before.keys() & after.keys())]
 
 
 # --- measures of the toy --------------------------------------------------------------------------
@@ -408,6 +472,13 @@ def bump(root: Path, *, nu: str, W: str, family: str = "shared_diagonal") -> lis
         S = torch.tensor(run["metrics"]["covariance"], dtype=torch.float64)
         found.append(0.5 * math.log(float(S.trace() ** 2 / (4 * S.det()))))
     return found
+
+
+@measure("turn-cost")
+def turn_cost(root: Path, *, theta: str, **labels: str) -> list[float]:
+    """What a turn by θ degrees costs where the best is worth `bump`, each seed, nats (β = 1)."""
+    s = math.sin(math.radians(2 * float(theta)))
+    return [0.5 * math.log1p(s**2 * math.expm1(2 * b)) for b in bump(root, **labels)]
 
 
 # --- closed forms ---------------------------------------------------------------------------------

@@ -28,11 +28,11 @@ def grid(
     seeds: int,
     betas: tuple[float, ...] = BETAS,
     stored: tuple[str, ...] = (),
+    stored_betas: tuple[float, ...] = BETAS,
 ) -> list[Job]:
     """One job for each method, β and seed.
 
-    Decoders of seed 0 are kept for the `stored` methods, but for β = .2, which no page draws: the
-    store travels with the package and has 12 MB.
+    Decoders of seed 0 are kept for the `stored` methods at `stored_betas`.
     """
     jobs = []
     for method, (objective, family) in METHODS.items():
@@ -46,7 +46,7 @@ def grid(
                         objective=objective | {"beta": beta},
                         training=training | {"seed": seed},
                         labels={"method": method, "beta": beta, "seed": seed},
-                        store_decoder=method in stored and seed == 0 and beta != 0.2,
+                        store_decoder=method in stored and seed == 0 and beta in stored_betas,
                     )
                 )
     return jobs

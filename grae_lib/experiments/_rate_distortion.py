@@ -17,6 +17,17 @@ from .base import Job
 #: Twelve values of β from .001 to 5, closer where the curves bend.
 BETAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5, 5.0)
 
+#: Capacities by name: hidden sizes of encoder and decoder, for two cores and for a GPU.
+CAPACITIES = {"depth1": [128], "depth3": [128] * 3}
+DEEP = {"depth1": [512], "depth3": [512] * 3, "depth9": [512] * 9}
+TRAINING: dict[str, Any] = {
+    "batch_size": 64,
+    "lr": 1e-3,
+    "schedule": "cosine",
+    "log_every": 500,
+}
+LONG: dict[str, Any] = TRAINING | {"steps": 250_000, "batch_size": 128}
+
 #: Examples a split is measured on, drawn once and for all: a grid's first ones are all alike.
 POINTS = 2048
 #: Examples whose aggregate posterior stands for q(z): log 8,192 = 9.01 nats bound the information.
@@ -64,6 +75,13 @@ def grid(
         for beta in betas
         for seed in range(seeds)
     ]
+
+
+def smoke(name: str, load: dict[str, Any], shape: list[int]) -> list[Job]:
+    """Two β of one small model on 512 examples of a split, 40 steps."""
+    few = {name: load | {"n_train": 512, "n_test": 256}}
+    short = TRAINING | {"steps": 40, "log_every": 20}
+    return grid(few, {"depth1": [32]}, shape, short, seeds=1, betas=(0.1, 1.0))
 
 
 def _spread(examples: data.Dataset) -> data.Dataset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._rate_distortion import grid, measure
+from ._rate_distortion import CAPACITIES, DEEP, LONG, TRAINING, grid, measure, smoke
 from .base import Experiment, Job
 
 
@@ -20,19 +20,12 @@ def jobs(scale: str) -> list[Job]:
         "hard": size | {"kind": "checkerboard"},
         "thinned": size | {"kind": "thinned", "base": "checkerboard", "fraction": 0.0125},
     }
-    hidden = {"depth1": [128], "depth3": [128] * 3}
-    training = {"batch_size": 64, "lr": 1e-3, "schedule": "cosine", "log_every": 500}
     if scale == "smoke":
-        few = {"thinned": splits["thinned"] | {"n_train": 512, "n_test": 256}}
-        small = {"depth1": [32]}
-        short = training | {"steps": 40, "log_every": 20}
-        return grid(few, small, [1, 16, 16], short, seeds=1, betas=(0.1, 1.0))
+        return smoke("thinned", splits["thinned"], [1, 16, 16])
     if scale == "cpu":
-        return grid(splits, hidden, [1, 16, 16], training | {"steps": 10_000}, seeds=3)
+        return grid(splits, CAPACITIES, [1, 16, 16], TRAINING | {"steps": 10_000}, seeds=3)
     color = {k: v | {"size": 32, "color": True} for k, v in splits.items()}
-    deep = {"depth1": [512], "depth3": [512] * 3, "depth9": [512] * 9}
-    longer = training | {"steps": 250_000, "batch_size": 128}
-    return grid(color, deep, [3, 32, 32], longer, seeds=3)
+    return grid(color, DEEP, [3, 32, 32], LONG, seeds=3)
 
 
 EXPERIMENT = Experiment(

@@ -38,8 +38,10 @@ UNUSED_SCRIPTS = ("sphinx-thebe.js", "THEBE_JS_URL")
 
 # Faults in the markup of the theme and of docutils, each with its cure.
 MENDED = (
-    # Icons are drawn by a script; the browser refuses to preload their fonts on a file:// page.
+    # The browser refuses to preload the icons' fonts on a file:// page; it loads them all the same.
     (re.compile(r'\s*<link rel="preload" as="font"[^>]*>'), ""),
+    # 1.5 MB of script on each page that draws the same icons as the fonts beside it.
+    (re.compile(r'\s*<script src="[^"]*/fontawesome/[^"]*"></script>'), ""),
     # Deprecated role; the entries stand in an element with role "list".
     (re.compile(r'role="doc-biblioentry"'), 'role="listitem"'),
     # The logo stands outside all landmarks of the page.

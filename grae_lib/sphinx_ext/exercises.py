@@ -36,6 +36,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
+from .. import quiz
 from ..widgets import static_html
 
 KINDS = ("numeric", "choice", "predict")
@@ -65,22 +66,6 @@ def computed(expression: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"answer {expression!r} is {value}; expected a finite number.")
     return value
-
-
-def checked_choices(text: str) -> list[dict[str, Any]]:
-    """The answers of a choice; ValueError unless each is complete and exactly one is correct."""
-    answers = yaml.safe_load(text)
-    keys = {"answer", "correct", "feedback"}
-    if not isinstance(answers, list) or not all(
-        isinstance(answer, dict) and answer.keys() == keys for answer in answers
-    ):
-        raise ValueError("a choice takes a YAML list, each entry with answer, correct, feedback.")
-    right = sum(answer["correct"] is True for answer in answers)
-    if right != 1 or len(answers) < 2:
-        raise ValueError(
-            f"{len(answers)} answers with {right} correct; give two or more, one right."
-        )
-    return answers
 
 
 def shown(value: float) -> str:
@@ -148,7 +133,11 @@ class ExerciseDirective(SphinxDirective):
             f'<section class="grae-check" id="{html.escape(label)}" aria-label="{name}">'
             f'<script type="application/json">{text}</script>'
         )
-        body = _choices(label, checked_choices("\n".join(rest))) if rest else _number(label, data)
+        if rest:
+            answers = quiz.checked_answers(label, yaml.safe_load("\n".join(rest)))
+            body = quiz.styled(quiz.fieldset(label, "Choose one", answers))
+        else:
+            body = _number(label, data)
         found: list[nodes.Node] = [nodes.raw("", start, format="html"), question]
         found.append(nodes.raw("", body, format="html"))
         if kind == "predict":
@@ -173,21 +162,6 @@ def _number(label: str, data: dict[str, Any]) -> str:
         '<p class="grae-check-says" role="status"></p>'
         f"<details><summary>Show the answer</summary><p>{shown(data['answer'])} {unit}. "
         f"{html.escape(data['right'])}</p></details>"
-    )
-
-
-def _choices(label: str, answers: list[dict[str, Any]]) -> str:
-    rows = []
-    for answer in answers:
-        verdict, says = ("right", "Right. ") if answer["correct"] else ("wrong", "Not so. ")
-        rows.append(
-            f'<label><input type="radio" name="{html.escape(label)}">'
-            f"<span>{html.escape(str(answer['answer']))}</span></label>"
-            f'<p role="status" class="grae-check-{verdict}"><b>{says}</b>'
-            f"{html.escape(answer['feedback'])}</p>"
-        )
-    return (
-        f'<fieldset class="grae-check-choice"><legend>Choose one</legend>{"".join(rows)}</fieldset>'
     )
 
 

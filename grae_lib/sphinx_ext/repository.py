@@ -22,6 +22,8 @@ from . import notebooks
 ROOT = notebooks.ROOT
 _URL = re.compile(r"https://[\w.-]+/[\w.-]+/[\w.-]+")
 _CONFIGURED = re.compile(r"^(repository:\n(?:[ \t]+.*\n)*?[ \t]+url:[ \t]*)(\S+)", re.M)
+# In assignments: the installation and the copy of the course's files.
+_ASSIGNED = re.compile(r"((?:git\+|git clone [-\w ]*?))(https://[\w./-]+)")
 _INSTALLED = re.compile(r'(%pip install -q "git\+)([^"\s]+)(")')
 
 
@@ -54,8 +56,14 @@ def installed(notebook: dict[str, Any]) -> list[str]:
     return [found[2] for cell in cells for found in _INSTALLED.finditer(cell)]
 
 
+def assignments(root: Path = ROOT) -> list[Path]:
+    """Masters and student versions of the assignments."""
+    folder = root / "assignments"
+    return sorted([*folder.glob("masters/*.py"), *folder.glob("student/*/*.ipynb")])
+
+
 def faults(root: Path = ROOT) -> list[str]:
-    """One sentence for each chapter that does not install from the configured address, once."""
+    """One sentence for each chapter or assignment that installs from another address."""
     url = configured(root)
     found = []
     for path in notebooks.chapters(root):
@@ -63,11 +71,24 @@ def faults(root: Path = ROOT) -> list[str]:
         if addresses != [url]:
             stated = ", ".join(addresses) or "nothing"
             found.append(f"{path.name} installs from {stated}, not from {url}; run: make fork")
+    for path in assignments(root):
+        others = {m[2] for m in _ASSIGNED.finditer(path.read_text(encoding="utf-8"))} - {url}
+        if others:
+            stated = ", ".join(sorted(others))
+            found.append(f"{path.name} installs from {stated}, not from {url}; run: make fork")
     return found
 
 
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
 def retarget(url: str, root: Path = ROOT) -> list[str]:
-    """Write an address into ``_config.yml`` and every chapter; returns the files that changed.
+    """Write an address into ``_config.yml``, every chapter and every assignment.
+
+    Returns the files that changed.
 
     A chapter's outputs do not depend on the address: one that was up to date stays so.
     """
@@ -78,7 +99,7 @@ def retarget(url: str, root: Path = ROOT) -> list[str]:
     configured(root)
     new = _CONFIGURED.sub(lambda m: m[1] + url, text, count=1)
     if new != text:
-        config.write_text(new, encoding="utf-8")
+        _replace(config, new)
         changed.append(config.name)
     for path in notebooks.chapters(root):
         notebook = notebooks.read(path)
@@ -94,10 +115,14 @@ def retarget(url: str, root: Path = ROOT) -> list[str]:
             notebook["metadata"]["grae"]["key"] = notebooks.key_of(notebook, root)
         # The layout that nbformat writes.
         layout: dict[str, Any] = {"indent": 1, "ensure_ascii": False, "sort_keys": True}
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(notebook, **layout) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        _replace(path, json.dumps(notebook, **layout) + "\n")
         changed.append(os.path.relpath(path, root))
+    for path in assignments(root):
+        text = path.read_text(encoding="utf-8")
+        new = _ASSIGNED.sub(lambda m: m[1] + url, text)
+        if new != text:
+            _replace(path, new)
+            changed.append(os.path.relpath(path, root))
     return changed
 
 

@@ -9,19 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standalone import ARGUMENTS, NAMES, executable, served
+from standalone import ARGUMENTS, DRAWN, NAMES, executable, served
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "_build" / "html"
-# Formulas are set and figures drawn, where the page has any.
-DRAWN = """async () => {
-  if (document.querySelector('.math')) {
-    if (!(window.MathJax && MathJax.startup && MathJax.startup.promise)) return false;
-    await MathJax.startup.promise;
-  }
-  return [...document.querySelectorAll('.grae-plotly')].every(f => f.dataset.ready)
-    && [...document.querySelectorAll('[data-grae]')].every(e => e.dataset.ready || e.dataset.error);
-}"""
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,18 @@ from grae_lib.widgets import assets, static_html
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+# Every widget of the page is ready or says why not.
 READY = """[...document.querySelectorAll('[data-grae]')]
     .every(e => e.dataset.ready || e.dataset.error)"""
+# The same on pages of the book: formulas are set and figures drawn, where the page has any.
+DRAWN = """async () => {
+  if (document.querySelector('.math')) {
+    if (!(window.MathJax && MathJax.startup && MathJax.startup.promise)) return false;
+    await MathJax.startup.promise;
+  }
+  return [...document.querySelectorAll('.grae-plotly')].every(f => f.dataset.ready)
+    && [...document.querySelectorAll('[data-grae]')].every(e => e.dataset.ready || e.dataset.error);
+}"""
 PAGE = """<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>Widgets</title>
 <link rel="icon" href="data:,"><link rel="stylesheet" href="_static/grae/grae-page.css">

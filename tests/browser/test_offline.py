@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
+from standalone import DRAWN
 from test_book import PAGES
 
 from grae_lib.sphinx_ext.assets import POLICY
@@ -70,12 +71,6 @@ def watched(browser: Any) -> Iterator[tuple[Any, list[str]]]:
     context.close()
 
 
-READY = """() => [...document.querySelectorAll('[data-grae]')]
-    .every(e => e.dataset.ready || e.dataset.error)
-  && [...document.querySelectorAll('.grae-plotly')].every(f => f.dataset.ready)
-  && (!document.querySelector('.math') || document.querySelector('mjx-container'))"""
-
-
 @pytest.mark.parametrize("name", [*PAGES, "search", "genindex"])
 def test_every_page_works_under_a_strict_policy(
     name: str, strict: str, watched: tuple[Any, list[str]]
@@ -83,7 +78,7 @@ def test_every_page_works_under_a_strict_policy(
     page, seen = watched
     answer = page.goto(f"{strict}/{name}.html", wait_until="load")
     assert "script-src 'self';" in answer.headers["content-security-policy"]
-    page.wait_for_function(READY)
+    page.wait_for_function(DRAWN)
     assert seen == []
     assert page.evaluate("document.querySelectorAll('[data-grae][data-error]').length") == 0
     # The policy is in force, not only sent.
@@ -138,7 +133,7 @@ def test_a_hostile_address_does_nothing(
     query = "&".join(f"{key}={spelled}" for key in keys)
     for name in ("book/intro", "book/grae"):
         page.goto(f"{strict}/{name}.html?{query}#{query}", wait_until="load")
-        page.wait_for_function(READY)
+        page.wait_for_function(DRAWN)
         assert page.evaluate("window.hit") is None
         assert page.evaluate("({}).hit") is None
         assert page.evaluate("document.querySelectorAll('[onerror]').length") == 0
