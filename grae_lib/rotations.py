@@ -13,6 +13,7 @@ matrix W into W R(θ)ᵀ.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from . import geometry, posteriors
 from .data import LEAKY_RELU_SLOPE, NONLINEARITIES
+from .models import AutoEncoder
 
 #: Families with one Σ for all x, which the encoder of the toy model may use.
 TOY_FAMILIES = ("shared_diagonal", "shared")
@@ -248,6 +250,31 @@ def turn(fit: ToyFit, rotation: Tensor) -> ToyFit:
         c=rotation @ fit.c,
         covariance=rotation @ fit.covariance @ rotation.mT,
     )
+
+
+def turn_model(model: AutoEncoder, rotation: Tensor) -> AutoEncoder:
+    """A copy of a toy model with its latents turned: the same decoder and posteriors, new axes.
+
+    model: `models.build("toy", …, family="shared")`; rotation: R (d, d), so that z' = Rz. Decoder
+    ν(ARᵀz') + b, encoder N(RCx + Rc, RΣRᵀ). Every objective that a rotation leaves alone has the
+    same value for both. Raises ValueError for another family, which may not hold RΣRᵀ.
+    """
+    made = {name: model.config[name] for name in ("architecture", "family")}
+    if made != {"architecture": "toy", "family": "shared"}:
+        raise ValueError(f"{made} was given; only the toy with family 'shared' can be turned.")
+    turned = copy.deepcopy(model)
+    weights = turned.encoder.trunk[1]
+    R = rotation.to(weights.weight)
+    with torch.no_grad():
+        factor = turned.encode(weights.weight.new_zeros(1, *model.config["shape"])).factor[0]
+        factor = torch.linalg.cholesky(R @ factor @ factor.T @ R.T)
+        rows, columns = torch.tril_indices(*factor.shape, offset=-1)
+        raw = torch.cat([factor.diagonal().log(), factor[rows, columns]])
+        turned.encoder.shared_raw.copy_(raw)
+        turned.decoder.weight.copy_(turned.decoder.weight @ R.T)
+        weights.weight.copy_(R @ weights.weight)
+        weights.bias.copy_(R @ weights.bias)
+    return turned
 
 
 def align(A: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:

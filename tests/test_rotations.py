@@ -243,3 +243,32 @@ def test_the_toy_s_decoder_can_be_the_function_that_made_the_data(nu):
     decoder.bias.data.zero_()
     assert bool((truth.z @ truth.W.T < 0).any())
     torch.testing.assert_close(decoder(truth.z).detach().float(), made.x, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("nu", ["identity", "softplus"])
+def test_a_turned_model_is_the_same_model_with_other_axes(nu):
+    """Same decoded pictures, posteriors turned; any loss that sees no axes is equal."""
+    model = models.build("toy", shape=[3], latent_dim=2, hidden=[], output=nu, family="shared")
+    model = model.double()
+    with torch.no_grad():
+        model.encoder.shared_raw.copy_(torch.tensor([-1.0, 0.3, 0.7], dtype=torch.float64))
+    R = rot.plane_rotation(33.0)
+    turned = rot.turn_model(model, R)
+    x = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    before, after = model.encode(x), turned.encode(x)
+    torch.testing.assert_close(after.mean, before.mean @ R.T, rtol=0, atol=1e-12)
+    expected = R @ before.covariance @ R.T
+    torch.testing.assert_close(after.covariance, expected, rtol=0, atol=1e-12)
+    shown = model.decoder(before.mean), turned.decoder(after.mean)
+    torch.testing.assert_close(*shown, rtol=0, atol=1e-12)
+    losses = [
+        objectives.TaylorVAE(0.3, family="shared")(m, x, torch.Generator())["total"]
+        for m in (model, turned)
+    ]
+    torch.testing.assert_close(*losses, rtol=0, atol=1e-12)
+
+
+def test_a_model_that_cannot_be_turned_is_refused():
+    model = models.build("toy", shape=[3], latent_dim=2, hidden=[], family="shared_diagonal")
+    with pytest.raises(ValueError, match="'shared_diagonal'} was given; only the toy with family"):
+        rot.turn_model(model, rot.plane_rotation(10.0))
