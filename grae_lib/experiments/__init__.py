@@ -6,6 +6,7 @@ from . import (
     celeba_objectives,
     fashion_objectives,
     mnist_objectives,
+    mnist_race,
     mnist_rd,
     mnist_samples,
     mnist_structure,
@@ -24,6 +25,7 @@ REGISTRY: dict[str, Experiment] = {
         fashion_objectives.EXPERIMENT,
         celeba_objectives.EXPERIMENT,
         tetrominoes_rd.EXPERIMENT,
+        mnist_race.EXPERIMENT,
         mnist_rd.EXPERIMENT,
     )
 }
