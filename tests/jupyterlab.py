@@ -206,9 +206,11 @@ def main() -> int:
         address = f"http://127.0.0.1:{port}"
         command = [str(python), "-m", "jupyterlab", "--no-browser", "--allow-root"]
         command += [f"--port={port}", "--IdentityProvider.token=", f"--notebook-dir={served}"]
+        # The widgets' own front end lies with the packages of this environment.
+        shared = str(Path(sys.prefix) / "share" / "jupyter")
         server = subprocess.Popen(
             command,
-            env=os.environ | {"HOME": str(folder), "OMP_NUM_THREADS": "1"},
+            env=os.environ | {"HOME": str(folder), "OMP_NUM_THREADS": "1", "JUPYTER_PATH": shared},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

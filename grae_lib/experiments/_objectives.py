@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .. import data, evaluation, models
@@ -27,13 +28,10 @@ def grid(
     training: dict[str, Any],
     seeds: int,
     betas: tuple[float, ...] = BETAS,
-    stored: tuple[str, ...] = (),
-    stored_betas: tuple[float, ...] = BETAS,
+    stored: Mapping[str, Sequence[float]] | None = None,
 ) -> list[Job]:
-    """One job for each method, β and seed.
-
-    Decoders of seed 0 are kept for the `stored` methods at `stored_betas`.
-    """
+    """One job for each method, β and seed. stored: method → β whose decoders of seed 0 are kept."""
+    kept = stored or {}
     jobs = []
     for method, (objective, family) in METHODS.items():
         for beta in betas:
@@ -46,7 +44,7 @@ def grid(
                         objective=objective | {"beta": beta},
                         training=training | {"seed": seed},
                         labels={"method": method, "beta": beta, "seed": seed},
-                        store_decoder=method in stored and seed == 0 and beta in stored_betas,
+                        store_decoder=seed == 0 and beta in kept.get(method, ()),
                     )
                 )
     return jobs
