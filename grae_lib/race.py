@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from . import training
 from .models import AutoEncoder
@@ -52,6 +54,21 @@ def race(
                 done = Lap(lap * every, history.seconds, measure(model))
                 found.setdefault(name, []).append(done)
     return found
+
+
+def from_records(
+    records: Iterable[Mapping[str, Any]], metric: str = "test/optimal/beta_vae"
+) -> dict[tuple[float, str, int], list[Lap]]:
+    """(β, method, seed) → laps, from records of the experiment mnist-race.
+
+    There each lap is a run of its own, in a sweep with others, so seconds are not known: NaN.
+    """
+    found: dict[tuple[float, str, int], list[Lap]] = {}
+    for record in records:
+        on = record["job"]["labels"]
+        lap = Lap(on["steps"], math.nan, record["metrics"][metric])
+        found.setdefault((on["beta"], on["method"], on["seed"]), []).append(lap)
+    return {key: sorted(laps, key=lambda lap: lap.step) for key, laps in found.items()}
 
 
 def first_below(laps: Sequence[Lap], target: float) -> tuple[float, float] | None:

@@ -40,7 +40,9 @@ explorer = widgets.Explorer(model, digits, beta=0.5)
 explorer""",
     "state": "print(explorer.beta, [round(v, 2) for v in explorer.z], explorer.family)",
     "set": "explorer.beta, explorer.z, explorer.family = 2.0, [0.5, -0.5, 1.0, 0.0], 'diagonal'",
-    "refresh": "with torch.no_grad():\n    model.decoder.net[0].weight.mul_(3)\nexplorer.refresh()",
+    "refresh": """with torch.no_grad():
+    next(model.decoder.parameters()).mul_(3)
+explorer.refresh()""",
     "stored": "widgets.Explorer(digit=4)",
     "panel": "panel = widgets.TrainPanel(digits, steps=20, beta=0.3)\npanel",
     "trained": "print(sum(h['steps'] for h in panel.history))",
@@ -108,7 +110,7 @@ class Lab:
         handle = self.cells.nth(ORDER.index(name)).locator(".grae-widget").first.element_handle()
         self.page.wait_for_function("e => e.dataset.ready || e.dataset.error", arg=handle)
         error = handle.evaluate("e => e.dataset.error || null")
-        check(error is None, f"{name}: {error}")
+        check(error is None, f"{name}: {error or 'ready'}")
         return handle
 
     def printed(self, name: str) -> str:
