@@ -64,13 +64,13 @@ def book(tmp_path: Path) -> Path:
     """A project with one page and one chapter."""
     folder = tmp_path / "project" / "book"
     folder.mkdir(parents=True)
-    page = "# A page\n\nthe gap is <!--=gap[theta=45]|.3f-->0.750<!--/--> nats\n"
+    page = "# A page\n\nthe gap is <!--=gap[theta=45] as .3f-->0.750<!--/--> nats\n"
     (folder / "page.md").write_text(page, encoding="utf-8")
     cells = [
         {"cell_type": "code", "source": ["x = 0.1\n"], "outputs": [], "metadata": {}, "id": "a"},
         {
             "cell_type": "markdown",
-            "source": ["Here <!--=gap[theta=15]|.3f-->0.313<!--/-->\n", "and *more*."],
+            "source": ["Here <!--=gap[theta=15] as .3f-->0.313<!--/-->\n", "and *more*."],
             "metadata": {},
             "id": "b",
         },
@@ -300,8 +300,8 @@ def test_the_command_line_fails_on_drift(book: Path) -> None:
     [
         ("the <!--=nonsense-->1<!--/--> it", "there is no number 'nonsense'"),
         ("the <!--=gap-->1", "is not closed"),
-        ("<!--=gap|.3f-->0.750<!--/--> nats", "must not begin with a mark"),
-        ("- <!--=gap|.3f-->0.750<!--/--> nats", "must not begin with a mark"),
+        ("<!--=gap as .3f-->0.750<!--/--> nats", "must not begin with a mark"),
+        ("- <!--=gap as .3f-->0.750<!--/--> nats", "must not begin with a mark"),
         ("<!--results-->\nIt falls by 3.5 nats.\n<!--/results-->", "'3.5' stands among results"),
         ("<!--results-->\nIt falls by 20 percent.\n<!--/results-->", "'20' stands among results"),
         ("<!--results-->\nIt falls by .5°.\n<!--/results-->", "'.5' stands among results"),
@@ -315,9 +315,9 @@ def test_a_fault_in_a_page_is_named(source: str, message: str) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "It falls by <!--=gap|.3f-->0.750<!--/--> nats,\nthat is by 3.5 percent.\n",
-        "| gap | <!--=gap|.3f-->0.750<!--/--> | 3.5 |\n",
-        "- one\n- a gap of <!--=gap|.3f-->0.750<!--/-->, or 3.5\n",
+        "It falls by <!--=gap as .3f-->0.750<!--/--> nats,\nthat is by 3.5 percent.\n",
+        "| gap | <!--=gap as .3f-->0.750<!--/--> | 3.5 |\n",
+        "- one\n- a gap of <!--=gap as .3f-->0.750<!--/-->, or 3.5\n",
     ],
 )
 def test_beside_a_bound_number_every_other_must_be_bound(source: str) -> None:
@@ -325,7 +325,7 @@ def test_beside_a_bound_number_every_other_must_be_bound(source: str) -> None:
     assert "'3.5' stands among results" in fault
     elsewhere = source.replace("3.5", "three") + "\nAnother paragraph has 3.5 of them.\n"
     assert faults(elsewhere) == []
-    rows = "| gap | <!--=gap|.3f-->0.750<!--/--> |\n| a setting | 3.5 |\n"
+    rows = "| gap | <!--=gap as .3f-->0.750<!--/--> |\n| a setting | 3.5 |\n"
     assert faults(rows) == []
 
 
@@ -383,7 +383,7 @@ def test_a_wrong_place_of_a_printed_number_says_what_there_is(
 
 def test_a_sentence_drifts_when_its_chapter_prints_something_else(printing: Path) -> None:
     page = printing / "book" / "page.md"
-    page.write_text("The slope is <!--=printed[cell=chapter/a,line='a, b']|.1f-->2.5<!--/-->.\n")
+    page.write_text("The slope is <!--=printed[cell=chapter/a,line='a, b'] as .1f-->2.5<!--/-->.\n")
     assert marks.check(printing)["book/page.md"].faults == []
     chapter = printing / "book" / "chapter.ipynb"
     chapter.write_text(chapter.read_text().replace("+2.50", "+2.61"))
@@ -398,7 +398,7 @@ def test_a_sentence_drifts_when_its_chapter_prints_something_else(printing: Path
         "β = .2 to .6, and β of .02, .06 and .1",
         "noise of <!--given-->.05<!--/-->",
         "the formula $\\tfrac12 \\cdot 0.5$ and `x = 0.5`",
-        "a gap of <!--=gap|.3f-->0.750<!--/--> nats",
+        "a gap of <!--=gap as .3f-->0.750<!--/--> nats",
         "[a link](page-1.5.html) of 2020, three seeds, 2,000 steps",
     ],
 )
@@ -414,7 +414,7 @@ def test_a_mark_shown_as_code_is_none() -> None:
 
 def test_the_ledger_can_be_quoted(tmp_path: Path) -> None:
     assert marks.computed("verdict[claim=hadamard]") == "reproduced"
-    assert marks.computed("relu-expectation|.2f") == "1.00"
+    assert marks.computed("relu-expectation as .2f") == "1.00"
     with pytest.raises(values.UnknownAddress, match="verdict 'maybe' is unknown"):
         marks.computed("ledger[verdict=maybe]")
 

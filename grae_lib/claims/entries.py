@@ -262,7 +262,7 @@ CLAIMS: tuple[Claim, ...] = (
         "On MNIST, with Σ in blocks of two, at (β, d, b) = (.2, 8, 2), (.4, 8, 2), (.6, 12, 2) and "
         "(1, 8, 2), columns of J are correlated inside blocks and nearly orthogonal across them.",
         _slide("MNIST"),
-        "A setting whose cosines inside blocks are no larger than across.",
+        "A setting whose cosines are no larger inside blocks than across, or not small across.",
         ev.structure,
         "gaussian_case",
         "A structure on Σ influences the decoder",
@@ -314,7 +314,7 @@ CLAIMS: tuple[Claim, ...] = (
         "samples-small-beta",
         "At β = .02, .06 and .1 samples of GRAE ≈ are like the β-VAE's.",
         _slide("Samples (β = .02, .06, .1)"),
-        "Samples farther from the test digits than the β-VAE's by more than a quarter.",
+        "Samples farther from the training digits than the β-VAE's by more than a quarter.",
         ev.samples_small_beta,
         "grae",
         "Measured",
@@ -324,7 +324,7 @@ CLAIMS: tuple[Claim, ...] = (
         "samples-large-beta",
         "At β = .4, .6 and .8 samples of GRAE ≈ are like the β-VAE's.",
         _slide("Samples (β = .4, .6, .8)"),
-        "Samples farther from the test digits than the β-VAE's by more than a quarter.",
+        "Samples farther from the training digits than the β-VAE's by more than a quarter.",
         ev.samples_large_beta,
         "grae",
         "Measured",
@@ -386,7 +386,7 @@ CLAIMS: tuple[Claim, ...] = (
         "abstract-samples",
         "The deterministic objective behaves like the β-VAE in terms of sample quality.",
         ABSTRACT_KP,
-        "A β at which its samples are farther from the test digits by more than a quarter.",
+        "A β at which its samples are farther from the training digits by more than a quarter.",
         ev.samples_all_beta,
         "grae",
         "Measured",
@@ -418,7 +418,7 @@ CLAIMS: tuple[Claim, ...] = (
         "lower-rate-generalises",
         "Lowering the strength of the rate term improves generalisation in most settings.",
         ABSTRACT_BE,
-        "Half of the settings or more with a higher test distortion, a higher test −ELBO or a "
+        "Half of the runs or more with a higher test distortion, a higher test −ELBO or a "
         "wider gap at the smallest β than at 1.",
         ev.lower_rate_generalises,
         "rate_distortion",
@@ -430,7 +430,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Reducing the mutual information typically leads to underfitting.",
         ABSTRACT_BE,
         "Training distortion that does not rise as the mutual information falls, in half of the "
-        "settings or more.",
+        "runs or more.",
         ev.less_information_underfits,
         "rate_distortion",
         "After the information has saturated",
@@ -442,7 +442,7 @@ CLAIMS: tuple[Claim, ...] = (
         "gap of the bound, KL(q(z) ‖ p(z)), affects it.",
         ABSTRACT_BE,
         "Test distortion or −ELBO that does not fall any more once the mutual information is "
-        "within one percent of its maximum, in half of the settings or more.",
+        "within one percent of its maximum, in half of the runs or more.",
         ev.after_saturation,
         "rate_distortion",
         "After the information has saturated",
@@ -453,7 +453,7 @@ CLAIMS: tuple[Claim, ...] = (
         "The standard spherical Gaussian prior is not an inductive bias that typically improves "
         "generalisation.",
         ABSTRACT_BE,
-        "A best test distortion, or a best test −ELBO, at β ≥ 1 in half of the settings or more. "
+        "A best test distortion, or a best test −ELBO, at β ≥ 1 in half of the runs or more. "
         "(The prior enters by its weight β only: no other prior was trained.)",
         ev.prior_no_bias,
         "rate_distortion",

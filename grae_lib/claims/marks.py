@@ -2,10 +2,11 @@
 
 In a page or in a Markdown cell of a chapter one writes::
 
-    the gap at 45° is <!--=gap[theta=45]|.3f-->0.750<!--/--> nats
+    the gap at 45° is <!--=gap[theta=45] as .3f-->0.750<!--/--> nats
 
 The two comments are invisible in the book, in Jupyter and in Colab. The first names the number
-(:mod:`~grae_lib.claims.values`) and, after a bar, its format. `check` compares what stands between
+(:mod:`~grae_lib.claims.values`) and, after the word as, its format. (A bar would end the cell of a
+table.) `check` compares what stands between
 them with what is computed now; `write` puts the computed text there. Special names give text about
 the ledger: ``verdict[claim=ID]``, ``ledger[verdict=partly]`` (how many) and ``ledger`` (all).
 
@@ -166,13 +167,13 @@ def printed(
 
 
 def computed(what: str, root: Path = STORE, project: Path = PROJECT) -> str:
-    """The text that a mark's inside, ``address`` or ``address|format``, stands for.
+    """The text that a mark's inside, ``address`` or ``address as format``, stands for.
 
     Raises UnknownAddress or ValueError for one that means nothing, MissingResult where its results
     are not stored.
     """
-    text, bar, how = what.rpartition("|")
-    if not bar or "]" in how:  # no format, or a bar inside a quoted line
+    text, word, how = what.rpartition(" as ")
+    if not word or "]" in how:  # no format, or the word inside a quoted line
         text, how = what, values.DEFAULT_FORMAT
     how = how.strip()
     address = values.Address.parse(text)
@@ -249,7 +250,7 @@ def check_text(piece: Text, root: Path = STORE, project: Path = PROJECT) -> Repo
 
     marks = marks_in(source)
     if len(marks) != len(_OPEN.findall(_without_code(source))):
-        fault(0, "a mark is not closed; write <!--=address|format-->number<!--/-->.")
+        fault(0, "a mark is not closed; write <!--=address as format-->number<!--/-->.")
     for found in marks:
         report.bound += 1
         try:

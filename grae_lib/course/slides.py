@@ -19,20 +19,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bs4 import BeautifulSoup, NavigableString, Tag
+from bs4 import BeautifulSoup, Comment, NavigableString, Tag
 
-from ..sphinx_ext.assets import package_folder
+from ..sphinx_ext.assets import INLINE, package_folder
 
 #: Lecture decks in order: page under book/.
 CHAPTERS = ("uniqueness", "local_geometry", "gaussian_case", "grae", "rate_distortion")
-#: Lines that a slide holds, and characters of a line.
-LINES, WIDTH = 13.0, 78
+#: Lines that a slide holds, and characters of a line; rows of a table are set smaller.
+LINES, WIDTH = 14.0, 76
+ROW_LINE, ROW_WIDTH = 0.75, 105
 #: Lines of text that may stand above a figure or a widget.
 ABOVE = 3.0
 #: Lines that a still figure takes, so that a remark fits below it.
 FIGURE = 9.0
 #: Sentences about cells of code, which a deck does not show.
-OF_CODE = re.compile(r"(The|This) (next |last )?(cell|check)\b|References are")
+OF_CODE = re.compile(
+    r"\(|(The|This|A|In the|Two) (next |last |first )?(cell|cells|check|checks|column|table|row)\b"
+    r"|References are|Read a row|Look at the column|Which intervals fail"
+)
 #: Sections that are for readers, not for a lecture.
 LEFT_OUT = ("Exercises", "References", "Check yourself", "What to take away")
 REVEAL = ("reveal.js", "reveal.css", "notes.js")
@@ -73,13 +77,14 @@ def sentences(paragraph: Tag) -> list[str]:
 
 
 def lead_of(paragraph: Tag) -> str:
-    """The sentence to show: the last one before a formula, which introduces it, else the first."""
+    """What to show of a paragraph: its first sentence, and before a formula also its last one."""
     after = paragraph.find_next_sibling()
     said = sentences(paragraph)
     if len(said) > 1 and isinstance(after, Tag) and _is_formula(after):
-        return said[-1]
-    # A very short first sentence says too little alone.
-    short = len(said) > 1 and len(re.sub(r"<[^>]*>", "", said[0])) < 40
+        return f"{said[0]} {said[-1]}"
+    # A first sentence that is very short, or that announces the next one, says too little alone.
+    first = re.sub(r"<[^>]*>", "", said[0]).rstrip()
+    short = len(said) > 1 and (len(first) < 40 or first.endswith(":"))
     return " ".join(said[:2]) if short else said[0]
 
 
@@ -95,6 +100,14 @@ def text_of(tag: Any) -> str:
     return " ".join(tag.get_text().split())
 
 
+def set_length(text: str) -> int:
+    """Characters of a text as set: a TeX command counts for one, braces and marks for none."""
+    text = re.sub(r"<[^>]*>", "", text)
+    text = re.sub(r"\\(?:tfrac|d?frac|[bB]ig[lrgm]?|mid|[,;:!()\[\]])", "", text)
+    text = re.sub(r"\\[A-Za-z]+", "x", text)
+    return len(re.sub(r"[{}$^_\\]", "", text))
+
+
 def _classes(tag: Tag) -> set[str]:
     return set(tag.get("class") or [])
 
@@ -107,16 +120,43 @@ def _blocks(section: Tag) -> Iterator[Tag]:
 
 
 def _cell(cell: Tag) -> Iterator[Item]:
+    shown: set[str] = set()
     for output in cell.select(".cell_output"):
         for figure in output.select("[data-grae]"):
             yield Item(str(figure), LINES, True)
         for figure in output.select(".grae-plotly"):
             yield Item(str(figure), LINES, True)
         for picture in output.select("img"):
-            if picture.find_parent(attrs={"data-grae": True}) is None:
+            source = str(picture.get("src"))
+            if picture.find_parent(attrs={"data-grae": True}) is None and source not in shown:
+                shown.add(source)
                 yield Item(str(picture), FIGURE, True)
         for table in output.select("table"):
-            yield Item(f'<div class="deck-table">{table}</div>', LINES, True)
+            yield from _tables(table)
+
+
+def _tables(table: Tag) -> Iterator[Item]:
+    """A table in as many parts as it needs slides, each with its header."""
+    head, rows = table.find("thead"), table.select("tbody > tr")
+    parts: list[list[Tag]] = [[]]
+    used = 0.0
+    for row in rows:
+        cells = row.find_all(["td", "th"], recursive=False)
+        lengths = [set_length(text_of(cell)) for cell in cells]
+        longest = max(-(-n * len(cells) // ROW_WIDTH) for n in lengths) if lengths else 1
+        lines = ROW_LINE * (longest + 0.5)
+        if parts[-1] and used + lines > LINES - 2:
+            parts.append([])
+            used = 0.0
+        parts[-1].append(row)
+        used += lines
+    for part in parts:
+        body = "".join(map(str, part))
+        yield Item(
+            f'<div class="deck-table"><table>{head or ""}<tbody>{body}</tbody></table></div>',
+            LINES,
+            True,
+        )
 
 
 def items_of(block: Tag) -> tuple[list[Item], str]:
@@ -126,21 +166,27 @@ def items_of(block: Tag) -> tuple[list[Item], str]:
         if not text_of(block) or OF_CODE.match(text_of(block)):
             return [], str(block)
         lead = lead_of(block)
-        length = len(re.sub(r"<[^>]*>", "", lead))
-        return [Item(f"<p>{lead}</p>", 0.4 + -(-length // WIDTH))], str(block)
+        if re.sub(r"<[^>]*>", "", lead).rstrip().endswith(":") and not _leads(block):
+            return [], str(block)
+        return [Item(f"<p>{lead}</p>", 0.4 + -(-set_length(lead) // WIDTH))], str(block)
     if block.name in {"ul", "ol"}:
         entries = block.find_all("li", recursive=False)
-        lines = sum(0.3 + -(-len(text_of(entry)) // WIDTH) for entry in entries)
+        lines = sum(0.3 + -(-set_length(text_of(entry)) // WIDTH) for entry in entries)
         if lines <= LINES - 2:
             return [Item(str(block), lines)], ""
         leads = [sentences(entry.find("p") or entry)[0] for entry in entries]
-        lines = sum(0.3 + -(-len(re.sub(r"<[^>]*>", "", lead)) // WIDTH) for lead in leads)
+        lines = sum(0.3 + -(-set_length(lead) // WIDTH) for lead in leads)
         short = "".join(f"<li>{lead}</li>" for lead in leads)
         return [Item(f"<{block.name}>{short}</{block.name}>", min(lines, LINES))], str(block)
     if _is_formula(block):
         return [Item(str(block), 1.8 + 1.2 * str(block).count("\\\\\n"))], ""
     if "proof" in classes:
-        lines = 2.5 + len(text_of(block)) / WIDTH + 2 * len(block.select("div.math"))
+        said = BeautifulSoup(str(block), "html.parser")
+        formulas = said.select("div.math")
+        lines = 2.6 + 2.2 * len(formulas) + 0.5 * len(block.select("li"))
+        for formula in formulas:
+            formula.decompose()
+        lines += set_length(text_of(said)) / (WIDTH - 4)
         return [Item(str(block), min(lines, LINES))], ""
     if "cell" in classes:
         printed = "".join(f"<pre>{html.escape(p.get_text())}</pre>" for p in block.select(
@@ -149,8 +195,18 @@ def items_of(block: Tag) -> tuple[list[Item], str]:
     if "grae-widget" in classes:
         return [Item(str(block), LINES, True)], ""
     if block.name == "table" or block.select_one("table"):
-        return [Item(f'<div class="deck-table">{block}</div>', LINES, True)], ""
+        table = block if block.name == "table" else block.select_one("table")
+        assert table is not None
+        return list(_tables(table)), ""
     return [], str(block)
+
+
+def _leads(paragraph: Tag) -> bool:
+    """Whether what follows a paragraph is shown, so that a colon at its end leads somewhere."""
+    after = paragraph.find_next_sibling()
+    return isinstance(after, Tag) and (
+        after.name in {"ul", "ol", "table"} or _is_formula(after) or "cell" in _classes(after)
+    )
 
 
 def slides_of(section: Tag, title: str = "") -> Iterator[Slide]:
@@ -225,6 +281,9 @@ def deck(page: Path) -> str:
     title_tag = article.select_one("h1") if article else None
     if article is None or title_tag is None:
         raise ValueError(f"{page} is no chapter of the built book: it has no article with a title.")
+    for note in article.find_all(string=lambda text: isinstance(text, Comment)):
+        note.extract()
+    article.smooth()  # what stood around a comment is one text again
     for extra in article.select("a.headerlink, button, .cell_input, .toggle-details, .solution"):
         extra.decompose()
     for inner in article.select(".proof section"):
@@ -233,7 +292,8 @@ def deck(page: Path) -> str:
     outer = title_tag.find_parent("section")
     assert outer is not None
     name = page.stem
-    slides = [_title_slide(title, name)]
+    opening = outer.find("p", recursive=False)
+    slides = [_title_slide(title, name, sentences(opening)[0] if opening else "")]
     for slide in joined(slides_of(outer, title)):
         body = "".join(item.html for item in slide.items)
         alone = ""
@@ -244,7 +304,7 @@ def deck(page: Path) -> str:
             f"<section{alone}><h2>{slide.title}</h2>{body}"
             f'<aside class="notes">{notes}</aside></section>'
         )
-    scripts = [str(s) for s in soup.find_all("script") if _wanted(s)]
+    scripts = [str(s) for s in soup.find_all("script") if _wanted(s, page.parent)]
     styles = [str(s) for s in soup.find_all("link", rel="stylesheet") if _wanted_style(s)]
     text = _linked(_without_ids("\n".join(slides)), name)
     return PAGE.format(
@@ -252,17 +312,20 @@ def deck(page: Path) -> str:
     )
 
 
-def _title_slide(title: str, name: str) -> str:
+def _title_slide(title: str, name: str, opening: str) -> str:
     return (
-        f'<section class="deck-title"><h1>{html.escape(title)}</h1>'
+        f'<section class="deck-title"><h1>{html.escape(title)}</h1><p>{opening}</p>'
         f'<p><a href="../book/{name}.html">The chapter</a></p>'
         '<aside class="notes"><p>Keys: arrows to move, S for these notes with a clock, O for the '
         "overview, F for the whole screen, Esc to leave. Widgets are live.</p></aside></section>"
     )
 
 
-def _wanted(script: Tag) -> bool:
+def _wanted(script: Tag, folder: Path) -> bool:
+    """Whether a deck needs a script of the page: formulas with their macros, figures, widgets."""
     source = str(script.get("src") or "")
+    if f"{INLINE}/" in source:
+        return "MathJax" in (folder / source.split("?")[0]).read_text(encoding="utf-8")
     if source:
         return any(part in source for part in ("vendor/mathjax", "_static/grae/", "plotly"))
     return "MathJax" in script.get_text() and "tex" in script.get_text()
@@ -314,19 +377,24 @@ PAGE = """<!DOCTYPE html>
 {styles}
 </head>
 <body>
-<div class="reveal"><main class="slides">
+<main class="deck"><div class="reveal"><div class="slides">
 {slides}
-</main></div>
+</div></div></main>
 {scripts}
 <script src="../_static/vendor/reveal/reveal.js"></script>
 <script src="../_static/vendor/reveal/notes.js"></script>
 <script>
 Reveal.initialize({{
   width: 1280, height: 760, margin: 0.03, center: false, hash: false, controls: true,
-  slideNumber: "c/t", transition: "none", autoAnimate: false, plugins: [RevealNotes],
+  slideNumber: "c/t", controlsLayout: "edges", transition: "none", autoAnimate: false,
+  plugins: [RevealNotes],
   // Arrow keys belong to a slider while it has the focus.
   keyboardCondition: () => !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName),
 }});
+// A figure that was drawn on a hidden slide has no width to go by.
+Reveal.on("slidechanged", ({{currentSlide}}) => currentSlide
+  .querySelectorAll(".js-plotly-plot")
+  .forEach((f) => Plotly.relayout(f, {{autosize: true, width: null}})));
 </script>
 </body>
 </html>

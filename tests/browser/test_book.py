@@ -80,6 +80,16 @@ def test_front_door_leads_to_the_first_page(kind: str, opener: Any) -> None:
         assert visit.off_host == []
 
 
+def test_marks_of_numbers_leave_no_trace(opened: Any) -> None:
+    """They are comments; in the cell of a table one of them once took the rest of it along."""
+    prose = opened.page.evaluate(
+        "() => [...document.querySelectorAll('article p, article li, article td, article dd')]"
+        ".map(e => e.textContent).filter(t => /!–=|<!-/.test(t))"
+    )
+    quoted = [text for text in prose if "<!--=address" not in text and "<!--=deceived" not in text]
+    assert quoted == []
+
+
 def test_formulas_are_set(opened: Any) -> None:
     page = opened.page
     counts = page.evaluate(

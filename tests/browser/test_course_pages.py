@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,15 @@ def test_a_deck_opens_at_home_with_notes_and_live_widgets(opener: Any, kind: str
             """() => ({slides: Reveal.getTotalSlides(),
                        empty: Reveal.getSlides().filter(s => s.children.length < 3).length,
                        noted: document.querySelectorAll('aside.notes > *').length,
-                       wrong: document.querySelectorAll('mjx-merror').length})"""
+                       wrong: document.querySelectorAll('mjx-merror').length,
+                       unknown: [...document.querySelectorAll('mjx-mtext')].filter(
+                           e => getComputedStyle(e).color === 'rgb(255, 0, 0)').length})"""
         )
         assert counts["slides"] >= 15
         assert counts["noted"] >= 15
-        assert counts["empty"] == counts["wrong"] == 0
+        assert counts["empty"] == counts["wrong"] == counts["unknown"] == 0
+        # A mark of a bound number is a comment, on a slide as on a page.
+        assert not re.search(r"<!|!–", page.text_content("main"))
         for index in page.evaluate(
             "() => Reveal.getSlides().map((s, i) => s.querySelector('[data-grae]') ? i : -1)"
             ".filter(i => i >= 0)"
