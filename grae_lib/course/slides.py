@@ -28,6 +28,8 @@ CHAPTERS = ("uniqueness", "local_geometry", "gaussian_case", "grae", "rate_disto
 #: Lines that a slide holds, and characters of a line; rows of a table are set smaller.
 LINES, WIDTH = 14.0, 76
 ROW_LINE, ROW_WIDTH = 0.75, 105
+#: Less than this is no slide of its own.
+THIN = 4.0
 #: Lines of text that may stand above a figure or a widget.
 ABOVE = 3.0
 #: Lines that a still figure takes, so that a remark fits below it.
@@ -243,24 +245,31 @@ def slides_of(section: Tag, title: str = "") -> Iterator[Slide]:
 
 
 def joined(slides: Iterator[Slide]) -> list[Slide]:
-    """Slides of one section that fit on one, put together; notes alone go to the slide before."""
+    """Slides of one section that fit on one, put together.
+
+    Notes alone, and a remark of a line or two that would stand alone, go to the notes before.
+    """
     found: list[Slide] = []
     for slide in slides:
         last = found[-1] if found else None
         lines = sum(item.lines for item in slide.items)
-        if last and not slide.items:
-            last.notes.extend(slide.notes)
-        elif (
-            last
-            and last.title == slide.title
-            and not any(item.alone for item in slide.items)
-            and sum(item.lines for item in last.items) + lines <= LINES
-        ):
+        thin = lines < THIN and not any(item.alone for item in slide.items)
+        if last and (not slide.items or (thin and not _fits(last, slide, lines))):
+            last.notes.extend([*(item.html for item in slide.items), *slide.notes])
+        elif last and _fits(last, slide, lines):
             last.items.extend(slide.items)
             last.notes.extend(slide.notes)
         elif slide.items:
             found.append(slide)
     return found
+
+
+def _fits(last: Slide, slide: Slide, lines: float) -> bool:
+    return (
+        last.title == slide.title
+        and not any(item.alone for item in slide.items)
+        and sum(item.lines for item in last.items) + lines <= LINES
+    )
 
 
 def _without_ids(text: str) -> str:
@@ -294,11 +303,16 @@ def deck(page: Path) -> str:
     name = page.stem
     opening = outer.find("p", recursive=False)
     slides = [_title_slide(title, name, sentences(opening)[0] if opening else "")]
-    for slide in joined(slides_of(outer, title)):
+    planned = joined(slides_of(outer, title))
+    if planned and sum(item.lines for item in planned[0].items) < THIN:
+        del planned[0]  # the title slide says it
+    for slide in planned:
         body = "".join(item.html for item in slide.items)
         alone = ""
         if any(item.alone for item in slide.items):
             alone = " class='deck-figure'" if len(slide.items) == 1 else " class='deck-below'"
+        elif sum(item.lines for item in slide.items) > LINES - 2:
+            alone = " class='deck-dense'"
         notes = "".join(slide.notes)
         slides.append(
             f"<section{alone}><h2>{slide.title}</h2>{body}"
