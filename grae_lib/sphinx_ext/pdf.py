@@ -63,6 +63,8 @@ def printed(site: Path, names: list[str], executable: str) -> list[bytes]:
             found.append(
                 page.pdf(
                     format="A4",
+                    # At this size a line of code, 100 characters, fits.
+                    scale=0.72,
                     margin={"top": "16mm", "bottom": "18mm", "left": "16mm", "right": "16mm"},
                     display_header_footer=True,
                     header_template="<span></span>",
