@@ -147,6 +147,13 @@ def optimal_covariance(
     the full inverse are a different, worse matrix.
 
     metric: (B, d, d), from `pullback_metric`. Raises ValueError if P is not positive definite.
+
+    >>> metric = torch.tensor([[[2.0, 1.0], [1.0, 2.0]]])
+    >>> optimal_covariance(metric, 1.0, "diagonal")[0].diagonal()  # 1/P_ii
+    tensor([0.3333, 0.3333])
+    >>> optimal_covariance(metric, 1.0)[0]  # P⁻¹, with larger variances
+    tensor([[ 0.3750, -0.1250],
+            [-0.1250,  0.3750]])
     """
     precision = posterior_precision(metric, beta, family, block_size)
     factor, info = torch.linalg.cholesky_ex(precision)

@@ -32,6 +32,10 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
     """Mean and half-width of Student's confidence interval of the mean of independent values.
 
     One value has no spread: its half-width is NaN. Raises ValueError for none.
+
+    >>> mean, half = interval([1.0, 2.0, 3.0])
+    >>> mean, round(half, 3)
+    (2.0, 2.484)
     """
     if not values:
         raise ValueError("no values were given; an interval needs two, a mean needs one.")

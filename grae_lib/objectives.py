@@ -47,6 +47,12 @@ def log_det_regularizer(metric: Tensor, beta: float | Tensor) -> Tensor:
     metric: (B, d, d), G = JᵀJ; returns (B,), nats. A Cholesky of P = I + G/β; where rounding of a
     very ill-conditioned float32 metric makes P indefinite, the value is NaN: then use
     `log_det_regularizer_from_jacobian`.
+
+    >>> metric = torch.tensor([[[2.0, 1.0], [1.0, 2.0]]])
+    >>> log_det_regularizer(metric, 1.0)  # ½ log(3·3 − 1)
+    tensor([1.0397])
+    >>> column_regularizer(metric, 1.0)  # ½ (log 3 + log 3), never less
+    tensor([1.0986])
     """
     return 0.5 * beta * _log_det(geometry.posterior_precision(metric, beta))
 

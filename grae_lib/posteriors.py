@@ -150,6 +150,9 @@ def kl_to_standard_normal(mean: Tensor, covariance: Tensor) -> Tensor:
 
     mean: (B, d); covariance: (B, d, d); returns (B,). Raises ValueError if shapes disagree or Σ is
     not positive definite.
+
+    >>> kl_to_standard_normal(torch.tensor([[1.0, 1.0]]), torch.eye(2)[None])
+    tensor([1.])
     """
     if covariance.shape[-2:] != (mean.shape[-1], mean.shape[-1]):
         raise ValueError(

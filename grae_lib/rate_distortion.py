@@ -35,6 +35,10 @@ def linear_curve(
     k = min(d, #{λ_i > β}): D = ½(kβ + Σ_{i>k} λ_i), R = ½ Σ_{i≤k} log(λ_i/β), loss D + βR (oracle
     A5; Tipping & Bishop 1999). Returns (len(betas),) each, float64, in nats.
     Raises ValueError for a β, an eigenvalue or a latent dimension that is not above 0.
+
+    >>> curve = linear_curve([4.0, 1.0], [2.0], latent_dim=1)  # one direction above the level 2
+    >>> round(curve["distortion"].item(), 4), round(curve["rate"].item(), 4)
+    (1.5, 0.3466)
     """
     value = torch.as_tensor(spectrum, dtype=torch.float64).sort(descending=True).values
     beta = torch.as_tensor(betas, dtype=torch.float64)

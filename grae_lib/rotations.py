@@ -68,6 +68,9 @@ def mean_field_gap(theta: float | Tensor, a: float, b: float, beta: float = 1.0)
     (β/2)·log[1 + (A − B)² sin²2θ / (4(1 + A)(1 + B))] with A = a/β, B = b/β (oracle C4). theta in
     degrees, a number or a tensor; a, b: squared norms of the two columns of J at θ = 0, in units of
     the noise variance. Zero iff a = b or θ is a multiple of 90°.
+
+    >>> round(mean_field_gap(45, a=1600, b=100), 4), mean_field_gap(45, a=100, b=100)
+    (0.7497, 0.0)
     """
     geometry.check_beta(beta)
     for name, value in (("a", a), ("b", b)):

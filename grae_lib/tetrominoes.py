@@ -218,6 +218,10 @@ def tetromino_split(
 
     `fraction` is in (0, 1] and 1 for the first two kinds; `base` is "easy" or "checkerboard".
     Raises ValueError otherwise.
+
+    >>> train, test = tetromino_split("thinned", base="checkerboard", fraction=0.0125)
+    >>> len(train), len(test)
+    (1024, 81920)
     """
     if kind not in SPLITS:
         raise ValueError(f"split kind {kind!r} is unknown; choose one of {', '.join(SPLITS)}.")

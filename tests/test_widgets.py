@@ -408,3 +408,22 @@ def test_beta_means_the_same_as_in_the_library():
         )
     )
     torch.testing.assert_close(gap[0], closed)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_the_panel_is_shown_by_ipywidgets_7_too(kernel, monkeypatch):
+    """Colab has that version, whose boxes return no bundle but display themselves."""
+    from grae_lib import data
+
+    monkeypatch.delenv("GRAE_STATIC", raising=False)
+    panel = widgets.TrainPanel(data.load("mnist", "train", verbose=False).subset(64), steps=2)
+    view = panel._repr_mimebundle_()
+    found = view[0] if isinstance(view, tuple) else view
+    assert "application/vnd.jupyter.widget-view+json" in found
+
+    class Old:
+        model_id = "0123"
+
+    panel.box = Old()
+    bundle = panel._repr_mimebundle_()
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == "0123"

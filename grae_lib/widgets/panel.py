@@ -140,4 +140,9 @@ class TrainPanel:
                     "</figcaption></figure>"
                 ),
             }
-        return self.box._repr_mimebundle_(**kwargs)
+        show = getattr(self.box, "_repr_mimebundle_", None)
+        if show is not None:
+            return show(**kwargs)
+        # ipywidgets 7, which Colab has, would display itself; a bundle must name its view.
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
+        return {"text/plain": repr(self), "application/vnd.jupyter.widget-view+json": view}
