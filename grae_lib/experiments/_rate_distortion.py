@@ -19,7 +19,10 @@ BETAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5, 5.0)
 
 #: Capacities by name: hidden sizes of encoder and decoder, for two cores and for a GPU.
 CAPACITIES = {"depth1": [128], "depth3": [128] * 3}
-DEEP = {"depth1": [512], "depth3": [512] * 3, "depth9": [512] * 9}
+DEEP = {"depth1": [512], "depth3": [512] * 3, "depth9": [512] * 9, "conv": [64, 128]}
+#: The convolutional capacity: channels, from the picture inwards. On two cores at three β only.
+CONVOLUTIONAL = {"conv": [16, 32]}
+CONVOLUTIONAL_BETAS = (0.01, 0.1, 1.0)
 TRAINING: dict[str, Any] = {
     "batch_size": 64,
     "lr": 1e-3,
@@ -45,7 +48,8 @@ def grid(
 ) -> list[Job]:
     """One job for each split, capacity, β and seed: β-VAEs with a Bernoulli likelihood on logits.
 
-    splits: name → arguments of `data.load`; hidden: capacity's name → hidden sizes.
+    splits: name → arguments of `data.load`; hidden: capacity's name → hidden sizes; "conv" is the
+    name of the convolutional capacity.
     """
     return [
         Job(
@@ -58,7 +62,8 @@ def grid(
                 "activation": "relu",
                 "output": "identity",
                 "seed": seed,
-            },
+            }
+            | ({"architecture": "conv"} if capacity == "conv" else {}),
             objective={"name": "BetaVAE", "beta": beta, "likelihood": "bernoulli"},
             training=training | {"seed": seed},
             labels={

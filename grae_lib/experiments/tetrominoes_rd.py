@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._rate_distortion import CAPACITIES, DEEP, LONG, TRAINING, grid, measure, smoke
+from ._rate_distortion import (
+    CAPACITIES,
+    CONVOLUTIONAL,
+    CONVOLUTIONAL_BETAS,
+    DEEP,
+    LONG,
+    TRAINING,
+    grid,
+    measure,
+    smoke,
+)
 from .base import Experiment, Job
 
 
 def jobs(scale: str) -> list[Job]:
-    """smoke: two β. cpu: 12 β, 1 and 3 layers, 3 seeds, 16×16 grey. gpu: 9 layers and colour too.
+    """smoke: two β. cpu: 12 β, 1 and 3 layers, 3 seeds, 16×16 grey, and a convolutional model at 3
+    β. gpu: 9 layers and colour too.
 
     Splits: easy, a random half of the grid; hard, the checkerboard; thinned, 1,024 shapes of the
     checkerboard's 81,920. The first two are used whole: thinned, they would be alike.
@@ -20,10 +31,15 @@ def jobs(scale: str) -> list[Job]:
         "hard": size | {"kind": "checkerboard"},
         "thinned": size | {"kind": "thinned", "base": "checkerboard", "fraction": 0.0125},
     }
+    shape = [1, 16, 16]
     if scale == "smoke":
-        return smoke("thinned", splits["thinned"], [1, 16, 16])
+        return smoke("thinned", splits["thinned"], shape)
     if scale == "cpu":
-        return grid(splits, CAPACITIES, [1, 16, 16], TRAINING | {"steps": 10_000}, seeds=3)
+        training = TRAINING | {"steps": 10_000}
+        return [
+            *grid(splits, CAPACITIES, shape, training, seeds=3),
+            *grid(splits, CONVOLUTIONAL, shape, training, seeds=3, betas=CONVOLUTIONAL_BETAS),
+        ]
     color = {k: v | {"size": 32, "color": True} for k, v in splits.items()}
     return grid(color, DEEP, [3, 32, 32], LONG, seeds=3)
 
