@@ -412,6 +412,17 @@ def test_a_mark_shown_as_code_is_none() -> None:
     assert marks.rewritten(source) == source
 
 
+def test_a_mark_after_a_directive_is_seen() -> None:
+    """The end of one fence is not the beginning of another."""
+    source = (
+        "```{note} A title\nIn it <!--=gap as .3f-->0.751<!--/-->.\n```\n\n"
+        "After it <!--=gap as .3f-->0.752<!--/-->.\n\n```python\nx = 1\n```\n\n"
+        "and at the end <!--=gap as .3f-->0.753<!--/-->.\n"
+    )
+    assert len(faults(source)) == 3
+    assert marks.rewritten(source).count(">0.750<") == 3
+
+
 def test_the_ledger_can_be_quoted(tmp_path: Path) -> None:
     assert marks.computed("verdict[claim=hadamard]") == "reproduced"
     assert marks.computed("relu-expectation as .2f") == "1.00"

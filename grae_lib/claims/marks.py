@@ -56,9 +56,13 @@ _BETA = re.compile(
 _UNBOUND = re.compile(
     rf"(?<![\w.,−+-])(?:[−+-]?\d*\.\d+(?![\w.]*\d)|{_NUMBER}(?=\s?(?:%|percent|per cent|°)))"
 )
+# A fence of code or of a directive, with what it says it is.
+_FENCE = re.compile(
+    r"^(?P<ticks>```+)(?P<kind>[^\n`]*)\n(?P<body>.*?)^(?P=ticks)[ \t]*$", re.M | re.S
+)
+_NO_TEXT = re.compile(r"\{(?:grae-|code|math|image|figure|literalinclude)")
+_INLINE_CODE = re.compile(r"`[^`\n]*`")
 _NOT_PROSE = (
-    # Code and directives whose content is no text.
-    re.compile(r"^(```+)(?:\w*|\{(?:grae-|code|math|image|figure)[^\n]*)\n.*?^\1", re.M | re.S),
     re.compile(r"\$\$.*?\$\$", re.S),
     re.compile(r"(?<!\\)\$[^$\n]+\$"),
     re.compile(r"`[^`\n]*`"),
@@ -209,18 +213,36 @@ def _line(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
 
 
-def prose(source: str) -> str:
-    """Markdown with formulas, code and addresses of links blanked, positions kept."""
-    for pattern in _NOT_PROSE:
-        source = pattern.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), source)
-    return source
+def _spaces(text: str) -> str:
+    return re.sub(r"[^\n]", " ", text)
 
 
 def _blank(pattern: re.Pattern[str], text: str) -> str:
-    return pattern.sub(lambda m: re.sub(r"[^\n]", " ", m[0]), text)
+    return pattern.sub(lambda m: _spaces(m[0]), text)
 
 
-_CODE = (re.compile(r"^(```+)\w*\n.*?^\1", re.M | re.S), re.compile(r"`[^`\n]*`"))
+def _without_fences(source: str, no_text: bool) -> str:
+    """Fenced code blanked, and with `no_text` directives whose content is no text as well; other
+    directives keep their content, in which fences are looked for again.
+    """
+
+    def kept(found: re.Match[str]) -> str:
+        kind = found["kind"].strip()
+        if not kind.startswith("{") or (no_text and _NO_TEXT.match(kind)):
+            return _spaces(found[0])
+        start, end = found.span("body")
+        inner = _without_fences(found["body"], no_text)
+        return found[0][: start - found.start()] + inner + found[0][end - found.start() :]
+
+    return _FENCE.sub(kept, source)
+
+
+def prose(source: str) -> str:
+    """Markdown with formulas, code and addresses of links blanked, positions kept."""
+    source = _without_fences(source, no_text=True)
+    for pattern in _NOT_PROSE:
+        source = _blank(pattern, source)
+    return source
 
 
 def marks_in(source: str) -> list[re.Match[str]]:
@@ -229,9 +251,7 @@ def marks_in(source: str) -> list[re.Match[str]]:
 
 
 def _without_code(source: str) -> str:
-    for pattern in _CODE:
-        source = _blank(pattern, source)
-    return source
+    return _blank(_INLINE_CODE, _without_fences(source, no_text=False))
 
 
 def numbers_in(source: str) -> list[re.Match[str]]:

@@ -143,7 +143,9 @@ def walk_data(records: Iterable[dict[str, Any]]) -> dict[str, Any]:
                 "needs records of a rate–distortion experiment."
             )
         capacity, depth = labels["capacity"], labels.get("depth")
-        name = capacity if depth is None else f"{depth} hidden layer{'s' * (depth != 1)}"
+        name = {"conv": "convolutional"}.get(
+            capacity, capacity if depth is None else f"{depth} hidden layer{'s' * (depth != 1)}"
+        )
         capacities[capacity] = (depth or 0, name)
         runs = grouped.setdefault((labels["split"], capacity), {})
         runs.setdefault(labels["beta"], []).append(record)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from bs4 import BeautifulSoup
 
 from grae_lib.course.slides import CHAPTERS
@@ -44,6 +45,22 @@ def test_a_deck_opens_at_home_with_notes_and_live_widgets(opener: Any, kind: str
         page.evaluate("Reveal.slide(0)")
         page.keyboard.press("ArrowRight")
         assert page.evaluate("Reveal.getIndices().h") == 1
+
+
+@pytest.mark.parametrize("name", DECKS)
+def test_a_deck_has_no_accessibility_findings(opener: Any, name: str):
+    with opener("http", f"slides/{name}") as visit:
+        page = visit.page
+        page.wait_for_function("window.Reveal && Reveal.isReady()")
+        shown = page.evaluate(
+            "() => [0, 1, Reveal.getSlides().findIndex(s => s.querySelector('[data-grae]'))]"
+        )
+        for index in shown:
+            page.evaluate("i => Reveal.slide(i)", index)
+            if page.query_selector(".present [data-grae]"):
+                page.wait_for_selector(".present [data-grae][data-ready]")
+            found = Axe().run(page).response["violations"]
+            assert [(v["id"], v["nodes"][0]["html"][:120]) for v in found] == [], index
 
 
 def test_links_of_the_plans_set_the_widget(opener: Any, site: Path):
