@@ -266,7 +266,8 @@ def turn_model(model: AutoEncoder, rotation: Tensor) -> AutoEncoder:
     if made != {"architecture": "toy", "family": "shared"}:
         raise ValueError(f"{made} was given; only the toy with family 'shared' can be turned.")
     turned = copy.deepcopy(model)
-    weights = turned.encoder.trunk[1]
+    weights = turned.encoder.trunk.get_submodule("1")
+    assert isinstance(weights, torch.nn.Linear)
     R = rotation.to(weights.weight)
     with torch.no_grad():
         factor = turned.encode(weights.weight.new_zeros(1, *model.config["shape"])).factor[0]
