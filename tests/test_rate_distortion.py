@@ -268,13 +268,19 @@ def test_every_figure_takes_what_is_stored(experiment):
 
 
 @pytest.mark.parametrize(
-    ("experiment", "betas", "splits"),
-    [("tetrominoes-rd", 12, {"easy", "hard", "thinned"}), ("mnist-rd", 6, None)],
+    ("experiment", "betas", "splits", "capacities"),
+    [
+        ("tetrominoes-rd", 12, {"easy", "hard", "thinned"}, {"depth1", "depth3", "conv"}),
+        ("mnist-rd", 6, None, {"depth1", "depth3"}),
+    ],
 )
-def test_grids_at_the_cpu_scale(experiment, betas, splits):
-    labels = [j.labels for j in experiments.get(experiment).jobs("cpu")]
+def test_grids_at_the_cpu_scale(experiment, betas, splits, capacities):
+    jobs = experiments.get(experiment).jobs("cpu")
+    labels = [j.labels for j in jobs]
     assert len({on["beta"] for on in labels}) == betas
-    assert {on["depth"] for on in labels} == {1, 3}
+    assert {on["capacity"] for on in labels} == capacities
+    convolutional = {j.name for j in jobs if j.model.get("architecture") == "conv"}
+    assert convolutional == {j.name for j in jobs if j.labels["capacity"] == "conv"}
     assert {on["seed"] for on in labels} == {0, 1, 2}
     assert splits is None or {on["split"] for on in labels} == splits
     assert min(on["beta"] for on in labels) == 0.001
