@@ -29,7 +29,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent / "browser"))
 
 from playwright.sync_api import Locator, Page, sync_playwright
-from standalone import ARGUMENTS, executable
+from standalone import ARGUMENTS
+
+from grae_lib.sphinx_ext.pdf import executable
 
 CELLS = {
     "explorer": """import torch

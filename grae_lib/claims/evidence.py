@@ -831,15 +831,7 @@ def comparison(root: Path) -> list[Observation]:
 
 def _sample_ratio(root: Path, beta: float) -> list[float]:
     """Fréchet distance from training digits in a classifier's features, one column over β-VAE."""
-    means: dict[str, dict[int, float]] = {}
-    for method in ("grae_one_column", "beta_vae_diagonal"):
-        runs = values.chosen("mnist-samples", root, method=method, beta=f"{beta:g}")
-        means[method] = {
-            values.value_of(r, "seed"): sum(r["metrics"]["frechet"]) / len(r["metrics"]["frechet"])
-            for r in runs
-        }
-    mine, theirs = means.values()
-    return [mine[seed] / theirs[seed] for seed in sorted(mine.keys() & theirs.keys())]
+    return [mine / theirs for mine, theirs in values.sample_pairs(root, beta=f"{beta:g}")]
 
 
 def _samples_alike(root: Path, betas: Sequence[float]) -> list[Observation]:
@@ -956,6 +948,8 @@ READINGS: dict[str, Callable[[dict[str, float]], float]] = {
         - (m["train/distortion"] - m["train/entropy_floor"])
     ),
 }
+#: Those that have a level, and not only a difference from training.
+_LEVELS = ("test distortion", "test −ELBO")
 
 
 def rate_decomposition(root: Path) -> list[Observation]:
@@ -1013,6 +1007,22 @@ def _over_settings(
     ]  # fmt: skip
 
 
+def _over_readings(
+    root: Path,
+    what: str,
+    verdict: Callable[[dict[float, dict[str, float]], str], bool | None],
+    readings: Sequence[str],
+) -> list[Observation]:
+    """`_over_settings` for each reading; `what` names its place with {}."""
+    return [
+        observation
+        for reading in readings
+        for observation in _over_settings(
+            root, what.format(reading), functools.partial(verdict, reading=reading)
+        )
+    ]
+
+
 def lower_rate_generalises(root: Path) -> list[Observation]:
     """Each reading of generalisation at the smallest β against β nearest to 1, by setting."""
 
@@ -1025,15 +1035,9 @@ def lower_rate_generalises(root: Path) -> list[Observation]:
             return None
         return READINGS[reading](curve[least]) < READINGS[reading](curve[one])
 
-    return [
-        observation
-        for reading in READINGS
-        for observation in _over_settings(
-            root,
-            f"{reading} lower at the smallest β than at β = 1",
-            functools.partial(verdict, reading=reading),
-        )
-    ]
+    return _over_readings(
+        root, "{} lower at the smallest β than at β = 1", verdict, tuple(READINGS)
+    )
 
 
 def prior_no_bias(root: Path) -> list[Observation]:
@@ -1044,13 +1048,7 @@ def prior_no_bias(root: Path) -> list[Observation]:
             return None
         return min(curve, key=lambda beta: READINGS[reading](curve[beta])) < 1
 
-    return [
-        observation
-        for reading in ("test distortion", "test −ELBO")
-        for observation in _over_settings(
-            root, f"lowest {reading} at a β below 1", functools.partial(verdict, reading=reading)
-        )
-    ]
+    return _over_readings(root, "lowest {} at a β below 1", verdict, _LEVELS)
 
 
 def _ranks(x: Sequence[float]) -> Tensor:
@@ -1099,15 +1097,7 @@ def after_saturation(root: Path) -> list[Observation]:
         return curve[flat[0]]["train/marginal_kl"] > curve[flat[-1]]["train/marginal_kl"]
 
     return [
-        *(
-            observation
-            for reading in ("test distortion", "test −ELBO")
-            for observation in _over_settings(
-                root,
-                f"{reading} still falls with β after saturation",
-                functools.partial(improves, reading=reading),
-            )
-        ),
+        *_over_readings(root, "{} still falls with β after saturation", improves, _LEVELS),
         *_over_settings(root, "the marginal KL grows meanwhile", gap_grows),
     ]
 

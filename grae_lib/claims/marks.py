@@ -34,7 +34,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import results
+from .. import results, storage
 from ..results import STORE
 from . import entries, values
 
@@ -113,7 +113,7 @@ def _judged(claim_id: str, root: Path) -> entries.Judgement:
     return entries.get(claim_id).judge(root)
 
 
-_PRINTED = re.compile(r"[−+-]?(?:\d[\d,]*)?\.?\d+(?:e[−+-]?\d+)?")
+_PRINTED = re.compile(rf"{_NUMBER}(?:e[−+-]?\d+)?")
 
 
 @functools.lru_cache(maxsize=16)
@@ -351,9 +351,7 @@ def edit(path: Path, change: Callable[[str], str]) -> bool:
         after = json.dumps(notebook, **layout) + "\n" if changed else before
     if after == before:
         return False
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(after, encoding="utf-8")
-    os.replace(temporary, path)
+    storage.write_bytes(path, after.encode())
     return True
 
 

@@ -256,6 +256,11 @@ def _by_seed(experiment: str, name: str, root: Path, **labels: str) -> dict[int,
     return found
 
 
+def _paired(mine: dict[int, float], theirs: dict[int, float]) -> list[tuple[float, float]]:
+    """Both numbers of each seed that both have, seeds ascending."""
+    return [(mine[seed], theirs[seed]) for seed in sorted(mine.keys() & theirs.keys())]
+
+
 def _pairs(
     root: Path,
     *,
@@ -273,10 +278,10 @@ def _pairs(
     mine, theirs = (
         _by_seed(experiment, metric, root, **{by: m, "beta": beta}) for m in (method, reference)
     )
-    seeds = sorted(mine.keys() & theirs.keys())
-    if not seeds:
+    pairs = _paired(mine, theirs)
+    if not pairs:
         raise NotStored(f"{method} and {reference} of {experiment} share no seed at β = {beta}.")
-    return [(mine[seed], theirs[seed]) for seed in seeds]
+    return pairs
 
 
 @measure("difference")
@@ -351,7 +356,7 @@ def _samples(root: Path, metric: str, method: str, beta: str) -> dict[int, float
     }
 
 
-def _sample_pairs(
+def sample_pairs(
     root: Path,
     *,
     beta: str,
@@ -359,20 +364,21 @@ def _sample_pairs(
     method: str = "grae_one_column",
     reference: str = _REFERENCE,
 ) -> list[tuple[float, float]]:
+    """A measure of prior samples, of the method and of the reference, for each seed of both."""
     mine, theirs = (_samples(root, metric, name, beta) for name in (method, reference))
-    return [(mine[seed], theirs[seed]) for seed in sorted(mine.keys() & theirs.keys())]
+    return _paired(mine, theirs)
 
 
 @measure("sample-difference")
 def sample_difference(root: Path, **labels: str) -> list[float]:
     """A measure of prior samples: method less reference, each seed."""
-    return [a - b for a, b in _sample_pairs(root, **labels)]
+    return [a - b for a, b in sample_pairs(root, **labels)]
 
 
 @measure("sample-relative")
 def sample_relative(root: Path, **labels: str) -> list[float]:
     """The same difference as a fraction of the reference's measure."""
-    return [a / b - 1 for a, b in _sample_pairs(root, **labels)]
+    return [a / b - 1 for a, b in sample_pairs(root, **labels)]
 
 
 @measure("sample")
@@ -415,7 +421,7 @@ def rd_change(
         }
         for beta in (high, low)
     )
-    return [after[seed] - before[seed] for seed in sorted(before.keys() & after.keys())]
+    return [b - a for a, b in _paired(before, after)]
 
 
 # --- measures of the toy --------------------------------------------------------------------------

@@ -35,6 +35,11 @@ _READY = """async () => {
 }"""
 
 
+def executable() -> str | None:
+    """Path of a Chromium, or None."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
 def pages(site: Path) -> list[tuple[str, str]]:
     """(file name, title) of each page in the order of the contents; ValueError if there is none."""
     first = site / "book" / "intro.html"
@@ -49,13 +54,13 @@ def pages(site: Path) -> list[tuple[str, str]]:
     return list(found.items())
 
 
-def printed(site: Path, names: list[str], executable: str) -> list[bytes]:
+def printed(site: Path, names: list[str], browser_path: str) -> list[bytes]:
     """Each page as a PDF of its own."""
     from playwright.sync_api import sync_playwright
 
     found = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         page = browser.new_page(color_scheme="light")
         for name in names:
             page.goto((site / "book" / name).resolve().as_uri(), wait_until="load")
@@ -108,11 +113,11 @@ def joined(site: Path, parts: list[tuple[str, str, bytes]]) -> Any:
 
 def make(site: Path, target: Path) -> int:
     """Write the PDF; returns its number of pages."""
-    executable = next(filter(None, map(shutil.which, NAMES)), None)
-    if executable is None:
+    browser_path = executable()
+    if browser_path is None:
         raise ValueError(f"no Chromium was found; install one of {', '.join(NAMES)}.")
     listed = pages(site)
-    contents = printed(site, [name for name, _ in listed], executable)
+    contents = printed(site, [name for name, _ in listed], browser_path)
     writer = joined(
         site, [(name, title, c) for (name, title), c in zip(listed, contents, strict=True)]
     )

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .. import storage
 from . import notebooks
 
 ROOT = notebooks.ROOT
@@ -79,12 +80,6 @@ def faults(root: Path = ROOT) -> list[str]:
     return found
 
 
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
-
-
 def retarget(url: str, root: Path = ROOT) -> list[str]:
     """Write an address into ``_config.yml``, every chapter and every assignment.
 
@@ -99,7 +94,7 @@ def retarget(url: str, root: Path = ROOT) -> list[str]:
     configured(root)
     new = _CONFIGURED.sub(lambda m: m[1] + url, text, count=1)
     if new != text:
-        _replace(config, new)
+        storage.write_bytes(config, new.encode())
         changed.append(config.name)
     for path in notebooks.chapters(root):
         notebook = notebooks.read(path)
@@ -115,13 +110,13 @@ def retarget(url: str, root: Path = ROOT) -> list[str]:
             notebook["metadata"]["grae"]["key"] = notebooks.key_of(notebook, root)
         # The layout that nbformat writes.
         layout: dict[str, Any] = {"indent": 1, "ensure_ascii": False, "sort_keys": True}
-        _replace(path, json.dumps(notebook, **layout) + "\n")
+        storage.write_bytes(path, (json.dumps(notebook, **layout) + "\n").encode())
         changed.append(os.path.relpath(path, root))
     for path in assignments(root):
         text = path.read_text(encoding="utf-8")
         new = _ASSIGNED.sub(lambda m: m[1] + url, text)
         if new != text:
-            _replace(path, new)
+            storage.write_bytes(path, new.encode())
             changed.append(os.path.relpath(path, root))
     return changed
 

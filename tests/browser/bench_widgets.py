@@ -14,8 +14,9 @@ import tempfile
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
-from standalone import ARGUMENTS, READY, executable, served, write_decoders, write_page
+from standalone import ARGUMENTS, READY, served, write_decoders, write_page
 
+from grae_lib.sphinx_ext.pdf import executable
 from grae_lib.widgets import assets, static_html
 
 UPDATE = """async () => {

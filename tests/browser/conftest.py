@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standalone import ARGUMENTS, DRAWN, NAMES, executable, served
+from standalone import ARGUMENTS, DRAWN, served
+
+from grae_lib.sphinx_ext.pdf import NAMES, executable
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = ROOT / "_build" / "html"

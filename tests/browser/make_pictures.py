@@ -15,8 +15,9 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
-from standalone import ARGUMENTS, READY, executable, write_page
+from standalone import ARGUMENTS, READY, write_page
 
+from grae_lib.sphinx_ext.pdf import executable
 from grae_lib.widgets import assets, static_html
 
 TRAIN = """async (e) => {

@@ -7,7 +7,6 @@ import functools
 import http.server
 import io
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,6 @@ from safetensors.torch import save_file
 from grae_lib import models, results
 from grae_lib.widgets import assets, static_html
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 # Every widget of the page is ready or says why not.
 READY = """[...document.querySelectorAll('[data-grae]')]
@@ -41,11 +39,6 @@ PAGE = """<!doctype html><html lang="en" data-theme="light"><head><meta charset=
 html[data-theme=dark] body {{ background: #121417; color: #ddd }}</style></head>
 <body><main><h1>Widgets</h1>{body}</main>
 {scripts}</body></html>"""
-
-
-def executable() -> str | None:
-    """Path of a Chromium, or None."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def write_decoders(store: Path, latent_dims: tuple[int, ...] = (8,), hidden: int = 128) -> None:

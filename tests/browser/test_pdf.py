@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from pypdf import PdfReader
-from standalone import executable
 
 from grae_lib.sphinx_ext import pdf
 
@@ -52,7 +51,7 @@ def test_no_book_is_said(tmp_path: Path) -> None:
 
 
 def test_one_file_whose_links_stay_inside(site: Path) -> None:
-    if executable() is None:
+    if pdf.executable() is None:
         pytest.skip("no Chromium: the PDF was NOT tested")
     target = site / "book.pdf"
     # In a process of its own: this one has Playwright running for the other tests.
