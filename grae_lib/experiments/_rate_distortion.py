@@ -20,9 +20,8 @@ BETAS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.5, 5.0)
 #: Capacities by name: hidden sizes of encoder and decoder, for two cores and for a GPU.
 CAPACITIES = {"depth1": [128], "depth3": [128] * 3}
 DEEP = {"depth1": [512], "depth3": [512] * 3, "depth9": [512] * 9, "conv": [64, 128]}
-#: The convolutional capacity: channels, from the picture inwards. On two cores at three β only.
+#: The convolutional capacity for two cores: channels, from the picture inwards.
 CONVOLUTIONAL = {"conv": [16, 32]}
-CONVOLUTIONAL_BETAS = (0.01, 0.1, 1.0)
 TRAINING: dict[str, Any] = {
     "batch_size": 64,
     "lr": 1e-3,
