@@ -84,20 +84,25 @@ def write_run(record: dict[str, Any], root: Path = STORE) -> Path:
             f"the record lacks {', '.join(missing)}; required: {', '.join(_REQUIRED)}."
         )
     path = folder(record["experiment"], record["scale"], root) / "runs" / f"{record['run']}.json"
-    storage.write_json(path, plain(record))
+    # A history holds values of single batches, which differ from batch to batch in the second or
+    # third digit, and it is half of a record: five digits keep the store small and lose nothing.
+    kept = plain(record)
+    if "history" in record:
+        kept["history"] = plain(record["history"], digits=5)
+    storage.write_json(path, kept)
     return path
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, digits: int = 9) -> Any:
     """A value as a record holds it: NaN and infinity, which JSON lacks, become None, and floats
-    keep nine significant digits, what a float32 holds.
+    keep so many significant digits; nine are what a float32 holds.
     """
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: plain(v, digits) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
+        return [plain(v, digits) for v in value]
     if isinstance(value, float):
-        return float(f"{value:.9g}") if math.isfinite(value) else None
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
     return value
 
 

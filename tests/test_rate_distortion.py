@@ -271,7 +271,8 @@ def test_every_figure_takes_what_is_stored(experiment):
     ("experiment", "betas", "splits", "capacities"),
     [
         ("tetrominoes-rd", 12, {"easy", "hard", "thinned"}, {"depth1", "depth3", "conv"}),
-        ("mnist-rd", 6, None, {"depth1", "depth3"}),
+        ("tetrominoes-long", 4, {"easy", "thinned"}, {"depth1", "depth3"}),
+        ("mnist-rd", 6, None, {"depth1", "depth3", "conv"}),
     ],
 )
 def test_grids_at_the_cpu_scale(experiment, betas, splits, capacities):
@@ -286,7 +287,19 @@ def test_grids_at_the_cpu_scale(experiment, betas, splits, capacities):
     assert min(on["beta"] for on in labels) == 0.001
 
 
-@pytest.mark.parametrize("experiment", ["tetrominoes-rd", "mnist-rd"])
+def test_the_long_trainings_differ_from_the_short_ones_in_steps_alone():
+    short = {j.name: j for j in experiments.get("tetrominoes-rd").jobs("cpu")}
+    for job in experiments.get("tetrominoes-long").jobs("cpu"):
+        twin = short[job.name]
+        assert (job.data, job.model, job.objective) == (twin.data, twin.model, twin.objective)
+        assert job.training["steps"] == 4 * twin.training["steps"]
+        assert job.training | {"steps": 0, "log_every": 0} == twin.training | {
+            "steps": 0,
+            "log_every": 0,
+        }
+
+
+@pytest.mark.parametrize("experiment", ["tetrominoes-rd", "tetrominoes-long", "mnist-rd"])
 def test_smoke_runs_measure_what_holds_of_any_model(experiment, tmp_path):
     jobs = experiments.get(experiment).jobs("smoke")
     for group in sweeps(jobs, "cpu"):

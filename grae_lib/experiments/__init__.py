@@ -10,6 +10,7 @@ from . import (
     mnist_rd,
     mnist_samples,
     mnist_structure,
+    tetrominoes_long,
     tetrominoes_rd,
     toy_uniqueness,
 )
@@ -25,6 +26,7 @@ REGISTRY: dict[str, Experiment] = {
         fashion_objectives.EXPERIMENT,
         celeba_objectives.EXPERIMENT,
         tetrominoes_rd.EXPERIMENT,
+        tetrominoes_long.EXPERIMENT,
         mnist_race.EXPERIMENT,
         mnist_rd.EXPERIMENT,
     )

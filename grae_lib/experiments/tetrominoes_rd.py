@@ -16,6 +16,15 @@ from ._rate_distortion import (
 )
 from .base import Experiment, Job
 
+SIZE: dict[str, Any] = {"name": "tetrominoes", "size": 16, "color": False}
+SHAPE = [1, 16, 16]
+SPLITS: dict[str, dict[str, Any]] = {
+    "easy": SIZE | {"kind": "easy"},
+    "hard": SIZE | {"kind": "checkerboard"},
+    "thinned": SIZE | {"kind": "thinned", "base": "checkerboard", "fraction": 0.0125},
+}
+CPU_STEPS = 10_000
+
 
 def jobs(scale: str) -> list[Job]:
     """smoke: two β. cpu: 12 β, 1 and 3 layers and a convolutional model, 3 seeds, 16×16 grey.
@@ -24,19 +33,12 @@ def jobs(scale: str) -> list[Job]:
     Splits: easy, a random half of the grid; hard, the checkerboard; thinned, 1,024 shapes of the
     checkerboard's 81,920. The first two are used whole: thinned, they would be alike.
     """
-    size: dict[str, Any] = {"name": "tetrominoes", "size": 16, "color": False}
-    splits = {
-        "easy": size | {"kind": "easy"},
-        "hard": size | {"kind": "checkerboard"},
-        "thinned": size | {"kind": "thinned", "base": "checkerboard", "fraction": 0.0125},
-    }
-    shape = [1, 16, 16]
     if scale == "smoke":
-        return smoke("thinned", splits["thinned"], shape)
+        return smoke("thinned", SPLITS["thinned"], SHAPE)
     if scale == "cpu":
-        training = TRAINING | {"steps": 10_000}
-        return grid(splits, CAPACITIES | CONVOLUTIONAL, shape, training, seeds=3)
-    color = {k: v | {"size": 32, "color": True} for k, v in splits.items()}
+        training = TRAINING | {"steps": CPU_STEPS}
+        return grid(SPLITS, CAPACITIES | CONVOLUTIONAL, SHAPE, training, seeds=3)
+    color = {k: v | {"size": 32, "color": True} for k, v in SPLITS.items()}
     return grid(color, DEEP, [3, 32, 32], LONG, seeds=3)
 
 
