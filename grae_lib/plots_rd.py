@@ -36,6 +36,9 @@ CAPACITY = {
     "depth9": ("#009E73", "^", "9 hidden layers"),
     "conv": ("#CC79A7", "D", "convolutional"),
 }
+#: Capacity → line in figures where colour means β; factor that moves its dots off each other's.
+_DASHES = {"depth1": "-", "depth3": "--", "conv": ":"}
+_SHIFT = {"depth1": 1.1, "depth3": 1.0, "conv": 1 / 1.1}
 #: Split → title.
 SPLIT = {
     "easy": "easy: random half",
@@ -54,6 +57,11 @@ def _splits(records: Sequence[Record]) -> list[str]:
 
 def _style(capacity: str) -> tuple[str, str, str]:
     return CAPACITY.get(capacity, ("#595959", "v", capacity))
+
+
+def _capacities(table: Mapping[tuple, Any], split: str) -> list[str]:
+    """Those of a split, in a table by split, capacity and β."""
+    return sorted({c for s, c, _ in table if s == split}, key=rate_distortion.in_order)
 
 
 def _mean(records: Sequence[Record], metric: str) -> dict[tuple, tuple[float, float, int]]:
@@ -89,7 +97,7 @@ def curves(
     }
     floor = results.table(list(records), ("split",), "test/entropy_floor")
     for ax, split in zip(axes[0], splits, strict=True):
-        for capacity in sorted({c for s, c, _ in tables["test/rate"] if s == split}):
+        for capacity in _capacities(tables["test/rate"], split):
             color, marker, name = _style(capacity)
             betas = [b for s, c, b in tables["test/rate"] if (s, c) == (split, capacity)]
             for part in ("test",) if test_only else ("train", "test"):
@@ -204,7 +212,7 @@ def over_beta(
             held_out = not name.startswith("train/")
             table = _mean(records, name)
             for ax, split in zip(row, splits, strict=True):
-                for capacity in sorted({c for s, c, _ in table if s == split}):
+                for capacity in _capacities(table, split):
                     color, marker, title = _style(capacity)
                     points = [
                         (b, *v[:2]) for (s, c, b), v in table.items() if (s, c) == (split, capacity)
@@ -260,7 +268,7 @@ def histories(records: Sequence[Record], betas: Sequence[float], seed: int = 0) 
             record["history"]["steps"],
             record["history"]["terms"]["distortion"],
             color=shades[on["beta"]],
-            linestyle="-" if on["capacity"] == "depth1" else "--",
+            linestyle=_DASHES.get(on["capacity"], "-"),
             linewidth=1.4,
         )
         handles[f"β = {on['beta']:g}, {_style(on['capacity'])[2]}"] = handle
@@ -295,7 +303,7 @@ def brackets(rows: Sequence[Mapping[str, Any]]) -> Figure:
                     solid_capstyle="butt")  # fmt: skip
         for r in mine:
             color, marker, name = _style(r["capacity"])
-            shift = 1.06 if r["capacity"] == "depth1" else 1 / 1.06
+            shift = _SHIFT.get(r["capacity"], 1.0)
             slope = r["slope"] if r["slope"] > bottom else bottom
             (handle,) = ax.plot(
                 math.sqrt(r["low"] * r["high"]) * shift,

@@ -80,9 +80,15 @@ def derived(records: Iterable[Record]) -> list[dict[str, Any]]:
 
 
 def cells(records: Iterable[Record]) -> list[Cell]:
-    """The pairs (split, capacity) among the records, sorted."""
+    """The pairs (split, capacity) among the records: splits by name, capacities `in_order`."""
     labels = [record["job"]["labels"] for record in records]
-    return sorted({(on["split"], on["capacity"]) for on in labels})
+    found = {(on["split"], on["capacity"]) for on in labels}
+    return sorted(found, key=lambda cell: (cell[0], in_order(cell[1])))
+
+
+def in_order(capacity: str) -> tuple[bool, str]:
+    """Key to sort capacities by: fully connected networks by depth, then the convolutional one."""
+    return capacity == "conv", capacity
 
 
 def by_seed(records: Iterable[Record], cell: Cell) -> dict[int, dict[float, Mapping[str, Any]]]:

@@ -968,13 +968,14 @@ def rate_decomposition(root: Path) -> list[Observation]:
 
 
 def _rd(root: Path, experiment: str) -> dict[tuple, dict[float, dict[str, float]]]:
-    """(depth, split, seed, method) → β → metrics; runs that lack one (diverged) are left out."""
+    """((capacity, depth), split, seed, method) → β → metrics; runs that lack one are left out."""
     found: dict[tuple, dict[float, dict[str, float]]] = {}
     for record in values.records(experiment, root):
         labels = record["job"]["labels"]
         if any(record["metrics"].get(name) is None for name in _RD_METRICS):
             continue
-        setting = tuple(labels.get(name) for name in ("depth", "split", "seed", "method"))
+        network = (labels.get("capacity"), labels.get("depth"))
+        setting = (network, *(labels.get(name) for name in ("split", "seed", "method")))
         found.setdefault(setting, {})[float(labels["beta"])] = record["metrics"]
     return found
 
@@ -982,12 +983,12 @@ def _rd(root: Path, experiment: str) -> dict[tuple, dict[float, dict[str, float]
 def _share(
     root: Path, experiment: str, verdict: Callable[[dict[float, dict[str, float]]], bool | None]
 ) -> list[float]:
-    """For each (depth, split): the share of its seeds for which `verdict` is true, in percent."""
+    """For each (network, split): the share of its seeds for which `verdict` is true, in percent."""
     by: dict[tuple, list[bool]] = {}
-    for (depth, split, *_), curve in _rd(root, experiment).items():
+    for (network, split, *_), curve in _rd(root, experiment).items():
         outcome = verdict(curve)
         if outcome is not None:
-            by.setdefault((depth, split), []).append(outcome)
+            by.setdefault((network, split), []).append(outcome)
     if not by:
         raise results.MissingResult(
             f"{experiment} has no curve on which this can be asked; run it at a larger scale: "
@@ -1000,7 +1001,7 @@ def _over_settings(
     root: Path, what: str, verdict: Callable[[dict[float, dict[str, float]]], bool | None]
 ) -> list[Observation]:
     return [
-        stored(f"{name.removesuffix('-rd')}: {what}, % of runs (depths, splits, seeds)",
+        stored(f"{name.removesuffix('-rd')}: {what}, % of runs (networks, splits, seeds)",
                lambda name=name: _share(root, name, verdict), at_least=50.1, unit="%", digits=0,
                pooled=True)
         for name in RD

@@ -54,6 +54,11 @@ MENDED = (
         re.compile(r'<div class="pst-scrollable-table-container">'),
         '<div class="pst-scrollable-table-container" tabindex="0">',
     ),
+    # So does the figure of a cell, which keeps letters that can be read.
+    (
+        re.compile(r'(<img [^>]*src="[^"]*_images/[0-9a-f]{64}\.\w+"[^>]*>)'),
+        r'<span class="grae-figure" tabindex="0">\1</span>',
+    ),
 )
 
 

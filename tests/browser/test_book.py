@@ -165,6 +165,23 @@ def test_page_fits_its_screen(styled: Any) -> None:
     assert wide == []
 
 
+def test_figures_keep_readable_letters_on_a_phone(styled: Any) -> None:
+    """A wide figure scrolls in its frame, and a reader with a keyboard can scroll it."""
+    frames = styled.page.evaluate(
+        """() => [...document.querySelectorAll('.grae-figure')].map(frame => ({
+          frame: frame.clientWidth, focus: frame.tabIndex,
+          image: frame.firstElementChild.getBoundingClientRect().width,
+          natural: frame.firstElementChild.naturalWidth,
+        }))"""
+    )
+    drawn = "document.querySelectorAll('.cell_output img[src*=\"_images/\"]').length"
+    assert len(frames) == styled.page.evaluate(drawn)
+    for found in frames:
+        assert 0 < found["frame"] <= styled.page.viewport_size["width"]
+        assert found["focus"] == 0
+        assert found["image"] >= min(found["natural"], 600) > 0
+
+
 def test_accessibility_rules(styled: Any) -> None:
     found = []
     for violation in Axe().run(styled.page).response["violations"]:
