@@ -9,8 +9,8 @@ from .base import Experiment, Job
 
 
 def jobs(scale: str) -> list[Job]:
-    """smoke: two β. cpu: 6 β, 1 and 3 layers and a convolutional model, 10,000 and 1,000 digits, 3
-    seeds. gpu: all β."""
+    """smoke: two β. cpu: 6 β, 3 seeds, 1 and 3 layers on 10,000 and 1,000 digits, a convolutional
+    model on 1,000. gpu: all β, and 60,000 digits."""
     load: dict[str, Any] = {"name": "mnist"}
     splits = {"digits10000": load, "digits1000": load | {"n_train": 1000}}
     shape = [1, 28, 28]
@@ -19,7 +19,11 @@ def jobs(scale: str) -> list[Job]:
     if scale == "cpu":
         betas = (0.001, 0.01, 0.1, 0.4, 1.0, 2.5)
         training = TRAINING | {"steps": 6_000}
-        return grid(splits, CAPACITIES | CONVOLUTIONAL, shape, training, seeds=3, betas=betas)
+        few = {"digits1000": splits["digits1000"]}
+        return [
+            *grid(splits, CAPACITIES, shape, training, seeds=3, betas=betas),
+            *grid(few, CONVOLUTIONAL, shape, training, seeds=3, betas=betas),
+        ]
     full = {"digits60000": load | {"source": "torchvision"}} | splits
     return grid(full, DEEP, shape, LONG, seeds=5)
 
