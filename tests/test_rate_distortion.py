@@ -271,8 +271,8 @@ def test_every_figure_takes_what_is_stored(experiment):
     ("experiment", "betas", "splits", "capacities"),
     [
         ("tetrominoes-rd", 12, {"easy", "hard", "thinned"}, {"depth1", "depth3", "conv"}),
-        ("tetrominoes-long", 4, {"easy", "thinned"}, {"depth1", "depth3"}),
-        ("mnist-rd", 6, None, {"depth1", "depth3", "conv"}),
+        ("tetrominoes-long", 12, {"easy", "thinned"}, {"depth1", "depth3", "conv"}),
+        ("mnist-rd", 6, None, {"depth1", "depth3"}),
     ],
 )
 def test_grids_at_the_cpu_scale(experiment, betas, splits, capacities):
