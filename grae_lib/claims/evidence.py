@@ -932,7 +932,7 @@ def linear_minimum(root: Path) -> list[Observation]:
 
 # --- rate, distortion, generalisation -------------------------------------------------------------
 
-RD = ("tetrominoes-rd", "mnist-rd")
+RD = ("tetrominoes-rd", "tetrominoes-long", "mnist-rd")
 
 _RD_METRICS = (
     *(f"train/{name}" for name in ("rate", "distortion", "mutual_information", "marginal_kl")),
