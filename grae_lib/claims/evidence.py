@@ -1025,16 +1025,13 @@ def _over_readings(
 
 
 def lower_rate_generalises(root: Path) -> list[Observation]:
-    """Each reading of generalisation at the smallest β against β nearest to 1, by setting."""
+    """Each reading of generalisation at the smallest β against β = 1, by setting."""
 
     def verdict(curve: dict[float, dict[str, float]], reading: str) -> bool | None:
-        if len(curve) < 2:
-            return None
-        one = min(curve, key=lambda beta: abs(math.log(beta)))
         least = min(curve)
-        if least == one:
+        if 1.0 not in curve or least >= 1:
             return None
-        return READINGS[reading](curve[least]) < READINGS[reading](curve[one])
+        return READINGS[reading](curve[least]) < READINGS[reading](curve[1.0])
 
     return _over_readings(
         root, "{} lower at the smallest β than at β = 1", verdict, tuple(READINGS)
@@ -1045,7 +1042,7 @@ def prior_no_bias(root: Path) -> list[Observation]:
     """The β with the lowest test distortion, and −ELBO, by setting, against the ELBO's β = 1."""
 
     def verdict(curve: dict[float, dict[str, float]], reading: str) -> bool | None:
-        if len(curve) < 2 or min(curve) >= 1:
+        if 1.0 not in curve or min(curve) >= 1:
             return None
         return min(curve, key=lambda beta: READINGS[reading](curve[beta])) < 1
 
