@@ -54,10 +54,13 @@ MENDED = (
         re.compile(r'<div class="pst-scrollable-table-container">'),
         '<div class="pst-scrollable-table-container" tabindex="0">',
     ),
-    # So does the figure of a cell, which keeps letters that can be read. (Once: a page may be mended
-    # again.)
+    # So does the figure of a cell, which keeps letters that can be read. Once: pages may be mended
+    # again.
     (
-        re.compile(r'(?<!<span class="grae-figure" tabindex="0">)(<img [^>]*src="[^"]*_images/[0-9a-f]{64}\.\w+"[^>]*>)'),
+        re.compile(
+            r'(?<!<span class="grae-figure" tabindex="0">)'
+            r'(<img [^>]*src="[^"]*_images/[0-9a-f]{64}\.\w+"[^>]*>)'
+        ),
         r'<span class="grae-figure" tabindex="0">\1</span>',
     ),
 )
